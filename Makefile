@@ -1,0 +1,47 @@
+# Each target does all that it needs, on a new machine too: Python >= 3.11, git and make are enough.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help repro test test-all check fix bench lock tiny-vlm clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+repro: .venv/installed  ## run every stage that is out of date
+	dvc repro
+
+test: .venv/installed  ## the test suite
+	pytest
+
+test-all: .venv/installed  ## the test suite with the slow tests
+	pytest -m ''
+
+check: .venv/installed  ## formatting, lint, types; changes nothing
+	ruff format --check .
+	ruff check .
+	mypy
+
+fix: .venv/installed  ## format, and mend what the linter can
+	ruff format .
+	ruff check --fix .
+
+bench: .venv/installed  ## ratios measured side by side, into reports/benchmarks.json
+	python -m benchmarks
+
+lock:  ## pin every dependency anew
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--group dev pyproject.toml --upgrade --quiet --output-file requirements.lock
+
+tiny-vlm: .venv/installed  ## train the shipped multimodal LLM anew (up to an hour on two cores)
+	python -m tools.tiny_vlm
+
+# Written last, so that its existence means a complete environment.
+.venv/installed: requirements.lock
+	@command -v uv >/dev/null || $(PYTHON) -m pip install --quiet uv \
+		|| { echo "make: neither uv nor pip is here; install uv, then run make again"; exit 1; }
+	uv venv --quiet --allow-existing --python $(PYTHON) .venv
+	uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@touch $@

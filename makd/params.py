@@ -1,0 +1,66 @@
+"""params.yaml, typed: every stage declares the part that it reads."""
+
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from makd.errors import UserError
+
+PARAMS_FILE = Path("params.yaml")
+P = TypeVar("P", bound="Block")
+
+
+class Block(BaseModel):
+    """A block of params.yaml: frozen, unknown keys refused, numbers finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StageParams(Block):
+    """Base of every stage's `Params`; its fields are the stage's `params:` list in dvc.yaml."""
+
+    @classmethod
+    def load(cls, path: Path = PARAMS_FILE) -> Self:
+        """Read from `path` the keys that this stage declares, and no other.
+
+        Raises:
+            UserError: a line for each bad value: its key, what was expected, what was got.
+        """
+        values = read_params(path)
+        return validate(cls, {key: value for key, value in values.items() if key in cls.model_fields}, path)
+
+
+def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing here ({Path.cwd()}); run this from the project's root") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} must be a mapping of keys to values, got {type(values).__name__}")
+    return values
+
+
+def validate(model: type[P], values: dict[str, Any], path: Path = PARAMS_FILE) -> P:
+    """`values` as a `model`, or a `UserError` that names each bad key."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UserError(describe(error, path)) from None
+
+
+def describe(error: ValidationError, path: Path) -> str:
+    """One clause per bad key, such as "alpha: Input should be a valid number, got 'ten'"."""
+    clauses = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            clauses.append(f"{key}: no such param")
+        elif problem["type"] == "missing":
+            clauses.append(f"{key}: missing")
+        else:
+            clauses.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
+    return f"{path}: {'; '.join(clauses)}. Mend it, or `git checkout {path}`."

@@ -1,0 +1,21 @@
+"""How a run is carried out: what may not influence a result, so no stage tracks it."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field
+
+from makd.params import PARAMS_FILE, Block, read_params, validate
+
+
+class Runtime(Block):
+    """The `runtime:` block of params.yaml."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    workers: int = Field(2, ge=0)  # processes that read and decode images; 0: this process does
+    shard_images: int = Field(64, ge=1)  # images whose answers are committed together
+    progress: bool = True
+
+    @classmethod
+    def load(cls, path: Path = PARAMS_FILE) -> Self:
+        return validate(cls, read_params(path).get("runtime", {}), path)

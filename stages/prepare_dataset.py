@@ -1,0 +1,144 @@
+"""Check params.yaml, find the images (or draw the default's), hash them, and write the manifest.
+
+Always runs: images are no DVC dep, so this stage sees by size and time what changed. Its output changes with them only.
+
+Reads: params.yaml (whole), the images.
+Writes: data/manifest.parquet.
+"""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import Field
+
+from makd.bird_rendering import BirdsParams, render_birds
+from makd.datasets import image_list, imagefolder
+from makd.errors import UserError, one_line_errors
+from makd.manifest import SPLITS, write_manifest
+from makd.params import PARAMS_FILE, Block, StageParams, read_params
+from makd.runtime import Runtime
+from makd.scan import scan
+from makd.splits import cut
+
+STAGES = ("prepare_dataset", "generate_questions", "select_questions", "extract_logits", "train", "evaluate")
+NAMED = 5  # files named in a message before "and n more"
+
+
+class PrepareDatasetParams(Block):
+    """The `prepare_dataset:` block of params.yaml."""
+
+    root: Path
+    val_fraction: float = Field(ge=0, lt=1)
+    test_fraction: float = Field(gt=0, lt=1)
+    split_seed: int
+    birds: BirdsParams
+
+
+class Params(StageParams):
+    """What decides which images there are."""
+
+    dataset: Literal["birds", "imagefolder", "list"]
+    prepare_dataset: PrepareDatasetParams
+
+
+def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path) -> None:
+    """Write the manifest of `params.dataset`; unreadable files are named and left out.
+
+    Raises:
+        UserError: no image, a class without a training image, fewer than two classes.
+    """
+    block = params.prepare_dataset
+    if params.dataset == "birds":
+        render_birds(block.root, block.birds, workers=runtime.workers, progress=runtime.progress)
+    rows = image_list(block.root) if params.dataset == "list" else imagefolder(block.root)
+    if rows.empty:
+        raise UserError(
+            f"prepare_dataset.root: no image below {block.root}; expected a folder a class with images in it"
+        )
+    scanned = scan(list(rows["path"]), workers=runtime.workers, progress=runtime.progress)
+    rows = rows.assign(image_id=scanned["image_id"].to_numpy(), error=scanned["error"].to_numpy())
+    rows = split_rows(without_unreadable(rows), block)
+    check_classes(rows)
+    report_duplicates(rows)
+    labels = {name: label for label, name in enumerate(sorted(rows["class_name"].unique()))}
+    write_manifest(rows.assign(label=rows["class_name"].map(labels)), manifest)
+    counts = ", ".join(f"{(rows['split'] == split).sum()} {split}" for split in SPLITS)
+    print(f"{len(rows)} images of {len(labels)} classes: {counts}")
+
+
+def without_unreadable(rows: pd.DataFrame) -> pd.DataFrame:
+    bad = rows[rows["image_id"].isna()]
+    if len(bad):
+        print(f"{len(bad)} of {len(rows)} files cannot be read and are left out:", file=sys.stderr)
+        for path, error in zip(bad["path"], bad["error"], strict=True):
+            print(f"  {path}: {error}", file=sys.stderr)
+    return rows[rows["image_id"].notna()].reset_index(drop=True)
+
+
+def split_rows(rows: pd.DataFrame, params: PrepareDatasetParams) -> pd.DataFrame:
+    """Fill in the splits that the dataset does not come with: test from all images, then val from what remains."""
+    split = rows["split"].where(rows["split"].notna(), "train")
+    if "test" not in set(split):
+        split = split.mask(cut(rows, params.test_fraction, params.split_seed), "test")
+    if "val" not in set(split):
+        train = rows[split == "train"]
+        split.loc[train.index[cut(train, params.val_fraction, params.split_seed + 1)]] = "val"
+    return rows.assign(split=split)
+
+
+def check_classes(rows: pd.DataFrame) -> None:
+    if rows["class_name"].nunique() < 2:
+        raise UserError(f"a classifier needs two classes or more, got {list(rows['class_name'].unique())}")
+    without = sorted(set(rows["class_name"]) - set(rows.loc[rows["split"] == "train", "class_name"]))
+    if without:
+        raise UserError(f"no training image of {some(without)}; add some, or remove the class from the other splits")
+    if not (rows["split"] == "test").any():
+        raise UserError("no test image: raise prepare_dataset.test_fraction, or give a test split")
+
+
+def report_duplicates(rows: pd.DataFrame) -> None:
+    """Say where the same picture stands twice; nothing is removed, for it is the user's data."""
+    groups = rows.groupby("image_id")
+    for column, what in (("split", "in more than one split"), ("class_name", "under more than one class")):
+        twice = rows[groups[column].transform("nunique") > 1].sort_values(["image_id", "path"])
+        if len(twice):
+            print(
+                f"warning: {twice['image_id'].nunique()} pictures stand {what}: {some(twice['path'])}", file=sys.stderr
+            )
+
+
+def some(names: "pd.Series | list[str]") -> str:
+    shown = ", ".join(list(names)[:NAMED])
+    return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED} more"
+
+
+def check_params(path: Path = PARAMS_FILE) -> None:
+    """Every key of params.yaml, whatever stage it is for: a typo must not surface after hours of extraction.
+
+    The one place where a stage looks at the others: at their `Params`, by name.
+    """
+    known = {"runtime"}
+    for stage in STAGES:
+        stage_params = importlib.import_module(f"stages.{stage}").Params
+        stage_params.load(path)
+        known |= set(stage_params.model_fields)
+    unknown = sorted(set(read_params(path)) - known)
+    if unknown:
+        raise UserError(f"{path}: {some(unknown)}: no such param. Mend it, or `git checkout {path}`.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--manifest", type=Path, required=True)
+    arguments = parser.parse_args()
+    check_params()
+    prepare_dataset(Params.load(), Runtime.load(), manifest=arguments.manifest)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
