@@ -1,7 +1,7 @@
 """params.yaml, typed: every stage declares the part that it reads."""
 
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -10,6 +10,7 @@ from makd.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
 P = TypeVar("P", bound="Block")
+S = TypeVar("S", bound="StageParams")
 
 
 class Block(BaseModel):
@@ -22,7 +23,7 @@ class StageParams(Block):
     """Base of every stage's `Params`; its fields are the stage's `params:` list in dvc.yaml."""
 
     @classmethod
-    def load(cls, path: Path = PARAMS_FILE) -> Self:
+    def load(cls: type[S], path: Path = PARAMS_FILE) -> S:
         """Read from `path` the keys that this stage declares, and no other.
 
         Raises:

@@ -1,7 +1,7 @@
 """How a run is carried out: what may not influence a result, so no stage tracks it."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field
 
@@ -17,5 +17,5 @@ class Runtime(Block):
     progress: bool = True
 
     @classmethod
-    def load(cls, path: Path = PARAMS_FILE) -> Self:
+    def load(cls, path: Path = PARAMS_FILE) -> "Runtime":
         return validate(cls, read_params(path).get("runtime", {}), path)

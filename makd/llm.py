@@ -1,0 +1,229 @@
+"""A language model that replies in JSON, asked until its reply is usable."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from urllib.parse import urlsplit
+
+from pydantic import AnyHttpUrl, BaseModel, Field, ValidationError
+from pydantic_core import from_json
+
+from makd.errors import UserError
+from makd.files import atomic_write, cache_dir, write_json
+from makd.params import Block
+from makd.recordings import Message, RecordedLLM, Recording, Request, first_problem, kept_path, one_line, read_recording
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+R = TypeVar("R", bound=BaseModel)
+T = TypeVar("T")
+
+
+class LLMParams(Block):
+    """The `llm:` block of params.yaml."""
+
+    backend: Literal["recorded", "openai"]
+    model: str = Field(min_length=1)
+    base_url: AnyHttpUrl | None  # null: OpenAI's own
+    temperature: float | None = Field(ge=0, le=2)  # null: not sent; some reasoning models refuse it
+    max_attempts: int = Field(ge=1)
+    timeout_s: float = Field(gt=0)
+
+
+@runtime_checkable
+class LLM(Protocol):
+    """A language model."""
+
+    def reply(self, request: Request) -> str:
+        """The text of the model's reply.
+
+        Raises:
+            UserError: there is none to be had; the message says why and what to do.
+        """
+        ...
+
+
+def open_llm(params: LLMParams, recordings: Path) -> LLM:
+    """The back-end that `params` names; `recordings` is the folder of recorded replies."""
+    return RecordedLLM(recordings) if params.backend == "recorded" else OpenAILLM(params)
+
+
+class OpenAILLM:
+    """Asks an OpenAI-compatible server, and keeps every reply: the same request is never paid twice."""
+
+    def __init__(self, params: LLMParams) -> None:
+        self.params = params
+        # Never OPENAI_BASE_URL: params.yaml says where a result comes from.
+        self.url = str(params.base_url or OPENAI_URL)
+
+    def reply(self, request: Request) -> str:
+        path = kept_path(request)
+        if path.exists():
+            kept = read_recording(path)
+            print(f"llm: {path} has the reply to {request} {kept.note}", file=sys.stderr, flush=True)
+        else:
+            print(f"llm: asking {request.model} at {self.url} {request}", file=sys.stderr, flush=True)
+            kept = self.ask_server(request)
+            write_json(kept.model_dump(), path)
+        return kept.text
+
+    def ask_server(self, request: Request) -> Recording:
+        import openai
+
+        key = api_key(self.url)
+        # Its own two retries (timeouts, refused connections, 408, 409, 429, 5xx) are enough for a handful of requests.
+        client = openai.OpenAI(base_url=self.url, api_key=key, timeout=self.params.timeout_s)
+        schema = {"name": request.reply_schema["title"], "strict": True, "schema": request.reply_schema}
+        body: dict[str, Any] = {
+            "model": request.model,
+            "messages": [message.model_dump() for message in request.messages],
+            "response_format": {"type": "json_schema", "json_schema": schema},
+        }
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        try:
+            # Raw, because the client passes on a web page (base_url without /v1) or an error with status 200 unchecked.
+            text = client.chat.completions.with_raw_response.create(**body).http_response.text
+            return as_recording(request, text, f"from {self.url}")
+        except ValidationError:
+            path = save_failed(request, text.replace(key, "$OPENAI_API_KEY"))
+            came, advice = f"no chat completion (see {path})", "check llm.base_url, which usually ends in /v1"
+        except openai.APIError as error:
+            came, advice = what_came(error), what_to_do(error)
+        came = one_line(came.replace(key, "$OPENAI_API_KEY"), 300)
+        raise UserError(f"asked {request.model} at {self.url} {request}, got: {came}; {advice}")
+
+
+class Said(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class Choice(BaseModel):
+    message: Said
+    finish_reason: str | None = None
+
+
+class Completion(BaseModel):
+    """The part of a chat completion that we read; servers differ in the rest."""
+
+    model: str | None = None
+    choices: list[Choice] = Field(min_length=1)
+
+
+def as_recording(request: Request, completion: str, note: str) -> Recording:
+    """The reply in the JSON of a chat completion; raises pydantic's `ValidationError` if there is none."""
+    parsed = Completion.model_validate_json(completion)
+    choice = parsed.choices[0]
+    return Recording(
+        request=request,
+        reply=choice.message.content or choice.message.refusal or "",
+        written_by=parsed.model or request.model,
+        note=f"{note}, finish_reason: {choice.finish_reason}",
+    )
+
+
+def api_key(url: str) -> str:
+    """The key in the environment; a server that is not OpenAI's mostly wants none, but the client must send one."""
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    host = urlsplit(url).hostname or ""
+    if not key and f".{host}".endswith(".openai.com"):
+        raise UserError(
+            f"OPENAI_API_KEY is not set, and {url} needs it; set it in the environment, or llm.base_url to a server of "
+            "your own, or llm.backend: recorded in params.yaml"
+        )
+    return key or "no-key"
+
+
+def what_came(error: Exception) -> str:
+    """One line; the client hides the reason of a failed connection in the cause."""
+    import openai
+
+    return f"{error} {error.__cause__}" if isinstance(error, openai.APIConnectionError) else str(error)
+
+
+def what_to_do(error: Exception) -> str:
+    import openai
+
+    match error:
+        case openai.APITimeoutError():
+            return "raise llm.timeout_s, or see what the server is busy with"
+        case openai.APIConnectionError():
+            return "check llm.base_url and that the server runs"
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            return "check OPENAI_API_KEY"
+        case openai.NotFoundError():
+            return "check llm.model and llm.base_url, which usually ends in /v1"
+        case openai.RateLimitError() | openai.InternalServerError():
+            return "run it again later; the replies so far are kept"
+        case _:
+            return "check llm.model and llm.temperature (null: not sent)"
+
+
+class BadReply(Exception):
+    """A reply that cannot be used."""
+
+    def __init__(self, wrong: str, instead: str = "Reply again with the whole JSON object and nothing else.") -> None:
+        """`wrong` completes "The reply ..." and serves the model and the user; `instead` tells the model what to do."""
+        super().__init__(wrong)
+        self.instead = instead
+
+
+class Unfinished(BadReply):
+    """A reply that brought a part of what was asked for; going on from there costs no attempt."""
+
+
+def ask(llm: LLM, params: LLMParams, messages: list[Message], reply_model: type[R], read: Callable[[R], T]) -> T:
+    """What `read` makes of the model's reply; a reply that it or `reply_model` refuses is asked again.
+
+    Each time the conversation grows by the refused reply and by what was wrong with it, which makes it a new request.
+    A `BadReply` of `read` is one of `params.max_attempts`; an `Unfinished` costs nothing, so there must be progress.
+
+    Raises:
+        UserError: no usable reply in all attempts; the message names what was wrong and where the last reply lies.
+    """
+    schema = reply_model.model_json_schema()
+    attempts = 0
+    while True:
+        request = Request(model=params.model, temperature=params.temperature, messages=messages, reply_schema=schema)
+        text = llm.reply(request)
+        try:
+            return read(parse(text, reply_model))
+        except BadReply as bad:
+            attempts += not isinstance(bad, Unfinished)
+            if attempts == params.max_attempts:
+                raise UserError(give_up(request, text, bad, attempts)) from None
+            again = Message(role="user", content=f"The reply {bad}. {bad.instead}")
+            messages = [*messages, Message(role="assistant", content=text), again]
+
+
+def parse(text: str, reply_model: type[R]) -> R:
+    """The JSON object in `text` as a `reply_model`.
+
+    Local servers think aloud first, put a fence around the object, talk before and after it, and cut it off at their
+    limit of tokens; what is whole in a cut list is taken, and `read` sees whether that is enough.
+    """
+    text = text.rpartition("</think>")[2]
+    try:
+        return reply_model.model_validate(from_json(text[max(text.find("{"), 0) :], allow_partial=True))
+    except ValidationError as error:
+        raise BadReply(f"does not fit the schema ({first_problem(error)})") from None
+    except ValueError as error:
+        raise BadReply(f"is no JSON object ({error})") from None
+
+
+def give_up(request: Request, text: str, bad: BadReply, attempts: int) -> str:
+    return (
+        f"{request.model} gave no usable reply (llm.max_attempts: {attempts}); the last one {bad}, and lies in "
+        f"{save_failed(request, text)}; change the prompt, llm.model or llm.max_attempts, or delete "
+        f"{kept_path(request)}, if it exists, to ask once more"
+    )
+
+
+def save_failed(request: Request, text: str) -> Path:
+    path = cache_dir() / "llm" / f"failed-{request.id}.txt"
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,44 @@
+"""Yes/no questions about the aspects of a dataset's classes, and the files that hold them."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from makd.files import write_json
+
+
+class Question(BaseModel):
+    """A yes/no question. Its id is the hash of its text, so the same words are never asked twice."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+
+    @property
+    def id(self) -> str:
+        return question_id(self.text)
+
+
+def question_id(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_questions(questions: list[Question], path: Path, *, model: str, prompt: str) -> None:
+    """Write `questions` in their order (for selected.json: best first), with the model and the prompt behind them."""
+    rows: list[dict[str, Any]] = [
+        {"rank": rank, "id": question.id, "text": question.text} for rank, question in enumerate(questions, start=1)
+    ]
+    write_json({"model": model, "prompt": prompt, "questions": rows}, path)
+
+
+def read_questions(path: Path) -> list[Question]:
+    """The questions of a candidates or selected file, in the file's order."""
+    return [Question(text=row["text"]) for row in json.loads(path.read_text(encoding="utf-8"))["questions"]]
+
+
+def read_prompt(path: Path) -> str:
+    """The prompt behind the questions of a candidates or selected file."""
+    return str(json.loads(path.read_text(encoding="utf-8"))["prompt"])
