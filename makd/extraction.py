@@ -1,0 +1,158 @@
+"""Asking what the store lacks: images in shards, each committed before the next begins."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from makd.conversation import Conversation, Inputs
+from makd.errors import UserError
+from makd.files import main_checkout
+from makd.pictures import load_rgb
+from makd.progress import progress_bar
+from makd.questions import Question
+from makd.runtime import Runtime
+from makd.scorer import Scorer
+from makd.store import Answers, AnswerStore
+
+BATCH_IMAGES = 16
+"""Images read through the model together, where their prompts are alike."""
+TEST_IMAGES = 2
+TEST_CANDIDATES = 8
+LOW_MASS = 0.9
+"""Below this share of the next-token probability, yes and no are not what the model wants to say."""
+
+Mask = npt.NDArray[np.bool_]
+Loaded = tuple[str, Inputs | None, str | None]
+
+
+@dataclass
+class Report:
+    """What one run asked, and which images could not be read."""
+
+    asked: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+class Pictures(Dataset[Loaded]):
+    """Reads and preprocesses pictures in worker processes; a bad one costs itself."""
+
+    def __init__(self, images: pd.Series, conversation: Conversation) -> None:
+        self.image_ids, self.paths = list(images.index), list(images)
+        self.conversation = conversation
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Loaded:
+        try:
+            return self.image_ids[index], self.conversation.inputs(load_rgb(main_checkout() / self.paths[index])), None
+        except Exception as error:  # a processor refuses odd pictures with whatever it likes
+            return self.image_ids[index], None, f"{type(error).__name__}: {error}"
+
+
+def ask_missing(
+    store: AnswerStore,
+    images: pd.Series,
+    questions: list[Question],
+    make_scorer: Callable[[list[Question]], Scorer],
+    runtime: Runtime,
+) -> Report:
+    """Ask every question of `questions` about every image that the store does not know, and commit shard by shard.
+
+    Args:
+        store: locked by the caller.
+        images: paths relative to the main checkout, by image_id (distinct).
+        questions: in rank order.
+        make_scorer: loads the model for some of the questions; called once for each set of missing questions.
+        runtime: shard size, worker processes, progress bar.
+    """
+    report = Report()
+    missing = store.read(list(images.index), [question.id for question in questions]).missing
+    with progress_bar(int(missing.sum()), title="asking", unit="answers", shown=runtime.progress) as bar:
+        for pattern, rows in by_pattern(missing):
+            asked = [question for question, lacks in zip(questions, pattern, strict=True) if lacks]
+            some = images[rows]
+            scorer = make_scorer(asked)
+            test(scorer, some)
+            for shard in answer_in_shards(scorer, some, runtime, report):
+                store.add(shard.image_ids, [question.id for question in asked], shard.answers)
+                report.asked += shard.answers.z_yes.size
+                bar.update(shard.answers.z_yes.size)
+    return report
+
+
+def by_pattern(missing: Mask) -> Iterator[tuple[Mask, Mask]]:
+    """Rows that lack the same questions, together: (which questions, which rows)."""
+    patterns, group = np.unique(missing, axis=0, return_inverse=True)
+    for index, pattern in enumerate(patterns):
+        if pattern.any():
+            yield pattern, group.ravel() == index
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The answers for some images, whole."""
+
+    image_ids: list[str]
+    answers: Answers
+
+
+def answer_in_shards(scorer: Scorer, images: pd.Series, runtime: Runtime, report: Report) -> Iterator[Shard]:
+    """Shards of `runtime.shard_images` images, in their order.
+
+    A batch never crosses a shard: one that was lost is asked again in the same batches, and gives the same bits.
+    """
+    shards = chunks(range(len(images)), runtime.shard_images)
+    batches = [chunks(shard, BATCH_IMAGES) for shard in shards]
+    loader = DataLoader(
+        Pictures(images, scorer.conversation),
+        batch_sampler=[list(batch) for shard in batches for batch in shard],
+        num_workers=min(runtime.workers, len(images) // BATCH_IMAGES),
+        collate_fn=list,
+    )
+    loaded = iter(loader)
+    for shard in batches:
+        image_ids: list[str] = []
+        logits = []
+        for _ in shard:
+            good = []
+            for image_id, inputs, error in next(loaded):
+                if inputs is None:
+                    report.unreadable[images[image_id]] = str(error)
+                else:
+                    image_ids.append(image_id)
+                    good.append(inputs)
+            if good:
+                logits.append(scorer.score(good).numpy())
+        if logits:
+            z = np.concatenate(logits)
+            yield Shard(image_ids, Answers(z[..., 0].copy(), z[..., 1].copy()))
+
+
+def chunks(items: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def test(scorer: Scorer, images: pd.Series) -> None:
+    """Refuse to ask anything if the fast way disagrees with the plain one on this model's own prompts."""
+    readable = [picture for path in images.iloc[:TEST_CANDIDATES] if (picture := load_or_none(path))][:TEST_IMAGES]
+    if not readable:
+        return
+    result = scorer.self_test(readable)
+    print(
+        f"self-test: max |dq| {result.difference:.1g}, yes and no hold {result.mass:.1%} of the first token", flush=True
+    )
+    if result.mass < LOW_MASS:
+        print(f"warning: the model would rather begin with {result.top!r}; are prompt and template right?", flush=True)
+
+
+def load_or_none(path: str) -> Image.Image | None:
+    try:
+        return load_rgb(main_checkout() / path)
+    except UserError:  # named when its turn comes
+        return None
