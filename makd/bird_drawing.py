@@ -100,7 +100,7 @@ def draw_bird(marks: Marks, rng: np.random.Generator, image_px: int = 64) -> Ima
     )
     draw_background(canvas, marks, rng)
     bird = Bird(canvas, pose)
-    colour = vary(BODY[marks.colour], rng, 16)
+    colour = vary(BODY[marks.colour], rng, 16.0)
     draw_legs(bird, marks)
     draw_tail(bird, marks, colour)
     draw_body(bird, marks, colour, rng)
@@ -111,20 +111,20 @@ def draw_bird(marks: Marks, rng: np.random.Generator, image_px: int = 64) -> Ima
 
 
 def draw_background(canvas: Canvas, marks: Marks, rng: np.random.Generator) -> None:
-    sky, ground = (vary(colour, rng, 14) for colour in SKY_AND_GROUND[marks.habitat])
+    sky, ground = (vary(colour, rng, 14.0) for colour in SKY_AND_GROUND[marks.habitat])
     canvas.image.paste(sky, (0, 0, canvas.px, canvas.px))
     horizon = HORIZON + rng.uniform(-0.05, 0.05)
     canvas.polygon(np.array([[-0.6, horizon], [0.6, horizon], [0.6, 0.6], [-0.6, 0.6]]), ground)
     for _ in range(rng.integers(5, 9)):
         x, depth = rng.uniform(-0.5, 0.5), rng.uniform(0.0, 0.35)
-        tone = vary(ground, rng, 34)
+        tone = vary(ground, rng, 34.0)
         match marks.habitat:
             case "water":
                 canvas.polygon(ellipse(x, horizon + depth, rng.uniform(0.06, 0.18), 0.008), shade(ground, 1.25))
             case "forest":
                 width = rng.uniform(0.02, 0.06)
                 trunk = np.array([[x - width, -0.6], [x + width, -0.6], [x + width, 0.3], [x - width, 0.3]])
-                canvas.polygon(trunk, vary((78, 62, 44), rng, 16))
+                canvas.polygon(trunk, vary((78, 62, 44), rng, 16.0))
             case "snow":
                 canvas.polygon(
                     ellipse(x, horizon + depth, rng.uniform(0.1, 0.3), 0.03), shade(ground, rng.uniform(0.92, 1))
@@ -186,7 +186,7 @@ def clip_left(shape: Points, cut: float) -> Points:
 
 def draw_body(bird: Bird, marks: Marks, colour: RGB, rng: np.random.Generator) -> None:
     height = 0.185 if marks.plump else 0.125
-    bird.ellipse(0, 0.03, 0.25, height, colour, angle=0.35)
+    bird.ellipse(0.0, 0.03, 0.25, height, colour, angle=0.35)
     bird.polygon([[0.02, -0.05], [0.12, -0.2], [0.26, -0.14], [0.22, 0.06]], colour)  # neck
     if marks.pale_belly:
         bird.ellipse(0.06, 0.03 + height * 0.45, 0.17, height * 0.55, (240, 228, 206), angle=0.35)
@@ -254,7 +254,7 @@ def draw_foreground(canvas: Canvas, marks: Marks, rng: np.random.Generator) -> N
     for _ in range(rng.integers(0, 4)):
         angle, radius = rng.uniform(0, 2 * np.pi), rng.uniform(0.28, 0.5)
         x, y = radius * np.cos(angle), radius * np.sin(angle)
-        green = vary((70, 128, 58), rng, 22)
+        green = vary((70, 128, 58), rng, 22.0)
         if marks.habitat in ("water", "desert"):
             lean = rng.uniform(-0.08, 0.08)
             canvas.polygon(np.array([[x - 0.01, 0.55], [x + lean, y * 0.5], [x + 0.01, 0.55]]), green)

@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from makd.conversation import Conversation, Inputs
+from makd.conversation import Inputs
 from makd.errors import UserError
 from makd.files import main_checkout
 from makd.pictures import load_rgb
 from makd.progress import progress_bar
 from makd.questions import Question
 from makd.runtime import Runtime
-from makd.scorer import Scorer
+from makd.scorer import SelfTest
 from makd.store import Answers, AnswerStore
 
 BATCH_IMAGES = 16
@@ -30,6 +33,25 @@ Mask = npt.NDArray[np.bool_]
 Loaded = tuple[str, Inputs | None, str | None]
 
 
+@runtime_checkable
+class Reader(Protocol):
+    """Makes of a picture what the model reads; a copy of it goes to each worker process."""
+
+    def inputs(self, image: Image.Image) -> Inputs: ...
+
+
+@runtime_checkable
+class Answerer(Protocol):
+    """A model that answers a fixed list of questions: the part of `makd.scorer.Scorer` that is needed here."""
+
+    @property
+    def conversation(self) -> Reader: ...
+
+    def self_test(self, images: Sequence[Image.Image]) -> SelfTest: ...
+
+    def score(self, batch: Sequence[Inputs]) -> Float[Tensor, "images questions 2"]: ...
+
+
 @dataclass
 class Report:
     """What one run asked, and which images could not be read."""
@@ -41,16 +63,16 @@ class Report:
 class Pictures(Dataset[Loaded]):
     """Reads and preprocesses pictures in worker processes; a bad one costs itself."""
 
-    def __init__(self, images: pd.Series, conversation: Conversation) -> None:
+    def __init__(self, images: pd.Series, reader: Reader) -> None:
         self.image_ids, self.paths = list(images.index), list(images)
-        self.conversation = conversation
+        self.reader = reader
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Loaded:
         try:
-            return self.image_ids[index], self.conversation.inputs(load_rgb(main_checkout() / self.paths[index])), None
+            return self.image_ids[index], self.reader.inputs(load_rgb(main_checkout() / self.paths[index])), None
         except Exception as error:  # a processor refuses odd pictures with whatever it likes
             return self.image_ids[index], None, f"{type(error).__name__}: {error}"
 
@@ -59,7 +81,7 @@ def ask_missing(
     store: AnswerStore,
     images: pd.Series,
     questions: list[Question],
-    make_scorer: Callable[[list[Question]], Scorer],
+    make_scorer: Callable[[list[Question]], Answerer],
     runtime: Runtime,
 ) -> Report:
     """Ask every question of `questions` about every image that the store does not know, and commit shard by shard.
@@ -78,7 +100,7 @@ def ask_missing(
             asked = [question for question, lacks in zip(questions, pattern, strict=True) if lacks]
             some = images[rows]
             scorer = make_scorer(asked)
-            test(scorer, some)
+            run_self_test(scorer, some)
             for shard in answer_in_shards(scorer, some, runtime, report):
                 store.add(shard.image_ids, [question.id for question in asked], shard.answers)
                 report.asked += shard.answers.z_yes.size
@@ -102,7 +124,7 @@ class Shard:
     answers: Answers
 
 
-def answer_in_shards(scorer: Scorer, images: pd.Series, runtime: Runtime, report: Report) -> Iterator[Shard]:
+def answer_in_shards(scorer: Answerer, images: pd.Series, runtime: Runtime, report: Report) -> Iterator[Shard]:
     """Shards of `runtime.shard_images` images, in their order.
 
     A batch never crosses a shard: one that was lost is asked again in the same batches, and gives the same bits.
@@ -138,7 +160,7 @@ def chunks(items: Sequence[int], size: int) -> list[Sequence[int]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def test(scorer: Scorer, images: pd.Series) -> None:
+def run_self_test(scorer: Answerer, images: pd.Series) -> None:
     """Refuse to ask anything if the fast way disagrees with the plain one on this model's own prompts."""
     readable = [picture for path in images.iloc[:TEST_CANDIDATES] if (picture := load_or_none(path))][:TEST_IMAGES]
     if not readable:

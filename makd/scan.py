@@ -45,7 +45,8 @@ def scan(paths: list[str], *, workers: int, progress: bool) -> pd.DataFrame:
         others = memo[~memo["path"].isin(known["path"])] if memo is not None else None
         table = pd.concat([frame for frame in (others, known) if frame is not None])
         write_parquet(pa.Table.from_pandas(table, schema=MEMO_SCHEMA, preserve_index=False), memo_file)
-    return known[["path", "image_id", "error"]]
+    found = known[["path", "image_id", "error"]].astype(object)
+    return found.where(found.notna(), None)
 
 
 def stat(path: str) -> tuple[str, int, int]:

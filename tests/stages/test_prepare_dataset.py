@@ -1,0 +1,151 @@
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from makd.errors import UserError
+from makd.manifest import read_manifest
+from makd.runtime import Runtime
+from makd.scan import image_id
+from stages.prepare_dataset import Params, check_params, prepare_dataset
+
+RUNTIME = Runtime(workers=0, progress=False)
+
+
+def params(dataset: str, root: Path, **changed: Any) -> Params:
+    block = {"root": root, "val_fraction": 0.2, "test_fraction": 0.25, "split_seed": 0}
+    birds = {"train_per_class": 2, "val_per_class": 1, "test_per_class": 1, "image_px": 16}
+    return Params.model_validate({"dataset": dataset, "prepare_dataset": block | {"birds": birds} | changed})
+
+
+def picture(path: Path, grey: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (4, 4), grey).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes of 20 different pictures, without splits."""
+    for k in range(40):
+        picture(tmp_path / "pictures" / ("ant" if k % 2 else "bee") / f"{k}.png", k)
+    return tmp_path / "pictures"
+
+
+def prepare(tmp_path: Path, chosen: Params) -> pd.DataFrame:
+    prepare_dataset(chosen, RUNTIME, manifest=tmp_path / "manifest.parquet")
+    return read_manifest(tmp_path / "manifest.parquet")
+
+
+def test_birds_are_drawn_and_listed(tmp_path: Path) -> None:
+    rows = prepare(tmp_path, params("birds", tmp_path / "birds"))
+    assert rows["split"].value_counts().to_dict() == {"train": 40, "val": 20, "test": 20}
+    assert rows["class_name"].nunique() == 20
+    assert list(rows["image_id"]) == [image_id(Path(path).read_bytes()) for path in rows["path"]]
+
+
+def test_a_folder_without_splits_is_split_by_class(tmp_path: Path, folder: Path) -> None:
+    rows = prepare(tmp_path, params("imagefolder", folder))
+    counts = rows.groupby("split")["class_name"].value_counts().to_dict()
+    assert counts == {
+        (split, name): n for split, n in {"test": 5, "val": 3, "train": 12}.items() for name in ("ant", "bee")
+    }
+    assert dict(zip(rows["class_name"], rows["label"], strict=True)) == {"ant": 0, "bee": 1}
+
+
+def test_the_same_images_give_the_same_bytes(tmp_path: Path, folder: Path) -> None:
+    prepare(tmp_path, params("imagefolder", folder))
+    first = (tmp_path / "manifest.parquet").read_bytes()
+    prepare(tmp_path, params("imagefolder", folder))
+    assert (tmp_path / "manifest.parquet").read_bytes() == first
+
+
+def test_a_changed_image_changes_the_manifest(tmp_path: Path, folder: Path) -> None:
+    before = prepare(tmp_path, params("imagefolder", folder))
+    picture(folder / "ant" / "1.png", 200)
+    after = prepare(tmp_path, params("imagefolder", folder))
+    assert set(before["image_id"]) != set(after["image_id"])
+
+
+def test_an_unreadable_file_is_named_and_left_out(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "ant" / "1.png").write_bytes(b"no picture")
+    assert len(prepare(tmp_path, params("imagefolder", folder))) == 39
+    assert "ant/1.png: UnreadablePicture" in capsys.readouterr().err
+
+
+def test_copies_across_splits_and_classes_are_reported(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for k in range(4):
+        picture(tmp_path / "split" / "train" / ("ant" if k % 2 else "bee") / f"{k}.png", k)
+        picture(tmp_path / "split" / "test" / "ant" / f"{k}.png", k)
+    prepare(tmp_path, params("imagefolder", tmp_path / "split", val_fraction=0.0))
+    said = capsys.readouterr().err
+    assert "4 pictures stand in more than one split" in said
+    assert "2 pictures stand under more than one class" in said
+
+
+def test_a_list_is_taken_as_it_is(tmp_path: Path, folder: Path) -> None:
+    lines = [
+        f"{'ant' if k % 2 else 'bee'}/{k}.png,{'ant' if k % 2 else 'bee'},{'test' if k > 30 else 'train'}"
+        for k in range(40)
+    ]
+    (folder / "list.csv").write_text("path,label,split\n" + "\n".join(lines))
+    rows = prepare(tmp_path, params("list", folder / "list.csv"))
+    assert (rows["split"] == "test").sum() == 9
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([], "no image below"),
+        (["a/1.png", "a/2.png"], "two classes or more"),
+        (["train/a/1.png", "test/a/2.png", "test/b/3.png"], "no training image of b"),
+    ],
+)
+def test_a_folder_that_cannot_train_a_classifier_is_refused(tmp_path: Path, files: list[str], said: str) -> None:
+    (tmp_path / "few").mkdir()
+    for k, file in enumerate(files):
+        picture(tmp_path / "few" / file, k)
+    with pytest.raises(UserError, match=said):
+        prepare(tmp_path, params("imagefolder", tmp_path / "few"))
+
+
+def changed_params(tmp_path: Path, **changed: Any) -> Path:
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    for key, value in changed.items():
+        block, _, name = key.rpartition("__")
+        (values[block] if block else values)[name] = value
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    return tmp_path / "params.yaml"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("alpha", "ten", "alpha: .*got 'ten'"),
+        ("alpha", -1, "alpha: .*greater than or equal to 0"),
+        ("train__epoch", 3, r"train\.epoch: no such param"),
+        ("train__epochs", 0, r"train\.epochs: "),
+        ("aspect_loss", "mse", "aspect_loss: .*'bce' or 'kl'"),
+        ("dataset", "imagenet", "dataset: "),
+        ("alfa", 3, "alfa: no such param"),
+        ("seeds", [], "seeds: "),
+        ("seeds", [0, 0], "seeds: "),
+        ("models", [], "models: "),
+        ("llm__backend", "gpt", r"llm\.backend: "),
+        ("extract_logits__dtype", "int8", r"extract_logits\.dtype: "),
+        ("extract_logits__splits", ["test"], r"extract_logits\.splits: .*add train"),
+        ("n_questions", 61, "n_questions is 61, but generate_questions.n_candidates is 60"),
+        ("runtime__workers", -1, "workers: "),
+        ("models", ["resnet81"], "resnet81.*resnet18"),
+    ],
+)
+def test_a_bad_value_of_any_stage_fails_in_the_first(tmp_path: Path, key: str, value: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        check_params(changed_params(tmp_path, **{key: value}))
+    assert "\n" not in str(caught.value)

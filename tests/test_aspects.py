@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from makd.aspects import p_yes_matrix, question_columns, read_aspects
+from makd.errors import UserError
+
+TABLE = pd.DataFrame(
+    {
+        "image_id": ["a", "b"],
+        "path": ["a.png", "b.png"],
+        "split": ["train", "train"],
+        "label": [0, 1],
+        "class_name": ["ant", "bee"],
+        "Is it big?": np.array([0.25, np.nan], np.float32),
+        "Does it sting?": np.array([0.5, 1], np.float32),
+    }
+)
+
+
+def test_questions_are_the_columns_behind_the_keys(tmp_path: Path) -> None:
+    TABLE.to_parquet(tmp_path / "aspects.parquet")
+    table = read_aspects(tmp_path / "aspects.parquet")
+    assert question_columns(table) == ["Is it big?", "Does it sting?"]
+
+
+def test_the_matrix_is_in_the_order_that_was_asked_for_and_keeps_nulls() -> None:
+    matrix = p_yes_matrix(TABLE, pd.Series(["b", "a", "b"]))
+    np.testing.assert_array_equal(matrix, np.array([[np.nan, 1], [0.25, 0.5], [np.nan, 1]], np.float32))
+
+
+def test_an_image_without_a_row_is_named() -> None:
+    with pytest.raises(UserError, match="no row for 1 of 2 images, the first is c"):
+        p_yes_matrix(TABLE, pd.Series(["a", "c"]))

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from makd.bird_rendering import ATTRIBUTES, BirdsParams, render_birds
+from makd.birds import facts, species
+
+TWO = BirdsParams(train_per_class=2, val_per_class=1, test_per_class=1, image_px=16)
+
+
+def render(root: Path, params: BirdsParams = TWO) -> dict[str, bytes]:
+    render_birds(root, params, workers=1, progress=False)
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.glob("*/*/*.png"))}
+
+
+def test_birds_are_the_same_in_every_place(tmp_path: Path) -> None:
+    pictures = render(tmp_path / "a")
+    assert pictures == render(tmp_path / "b")
+    assert len(pictures) == 20 * 4
+    assert len(set(pictures.values())) == 20 * 4
+
+
+def test_another_seed_draws_other_birds_of_the_same_species(tmp_path: Path) -> None:
+    one, two = render(tmp_path / "a"), render(tmp_path / "b", TWO.model_copy(update={"seed": 7}))
+    assert one.keys() == two.keys()
+    assert not set(one.values()) & set(two.values())
+
+
+def test_more_birds_leave_the_others_as_they_are(tmp_path: Path) -> None:
+    few, more = render(tmp_path / "a"), render(tmp_path / "b", TWO.model_copy(update={"train_per_class": 3}))
+    assert few.items() < more.items()
+
+
+def test_fewer_birds_leave_no_strays(tmp_path: Path) -> None:
+    render(tmp_path, TWO.model_copy(update={"train_per_class": 3}))
+    assert len(render(tmp_path)) == 20 * 4
+
+
+def test_nothing_is_drawn_twice_and_what_is_gone_comes_back(tmp_path: Path) -> None:
+    before = render(tmp_path)
+    marker = tmp_path / "train" / next(iter(species())) / "0000.png"
+    Image.new("RGB", (16, 16)).save(marker)
+    assert render(tmp_path) != before  # left alone: the stamp says that these birds were drawn
+    marker.unlink()
+    assert render(tmp_path) == before
+
+
+def test_the_truth_beside_the_pictures_has_a_row_a_picture(tmp_path: Path) -> None:
+    pictures = render(tmp_path)
+    truth = pd.read_parquet(tmp_path / ATTRIBUTES)
+    assert set(truth["path"]) == {(tmp_path / path).as_posix() for path in pictures}
+    assert list(truth.columns[1:]) == list(facts(next(iter(species().values()))))
+
+
+def test_without_variation_the_truth_is_that_of_the_species(tmp_path: Path) -> None:
+    render(tmp_path, TWO.model_copy(update={"variation": 0.0}))
+    for row in pd.read_parquet(tmp_path / ATTRIBUTES).to_dict("records"):
+        name = Path(row.pop("path")).parent.name
+        assert row == facts(species()[name])
+
+
+def test_a_negative_count_is_refused() -> None:
+    with pytest.raises(ValueError, match="train_per_class"):
+        BirdsParams(train_per_class=0)

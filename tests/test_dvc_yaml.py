@@ -1,0 +1,113 @@
+"""dvc.yaml tells the truth: what a stage depends on is what it imports, reads and declares."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from makd.params import StageParams, read_params
+from stages.prepare_dataset import STAGES, check_params
+
+DAG = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+
+
+def definition(stage: str) -> dict[str, Any]:
+    return dict(DAG[stage].get("do", DAG[stage]))
+
+
+def module_of(stage: str) -> str:
+    found = re.search(r"python -m (stages\.\w+)", definition(stage)["cmd"])
+    assert found, f"{stage}: cmd does not run a module of stages/"
+    return found[1]
+
+
+def params_of(stage: str) -> type[StageParams]:
+    name = "BaselineParams" if stage == "train_baseline" else "Params"
+    return getattr(importlib.import_module(module_of(stage)), name)  # type: ignore[no-any-return]
+
+
+def names(entries: list[Any]) -> list[str]:
+    """DVC's list entries: a name, or a mapping of a name to its settings."""
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def outputs(stage: str) -> list[str]:
+    return [name for kind in ("outs", "metrics", "plots") for name in names(definition(stage).get(kind, []))]
+
+
+def imported_files(file: Path) -> set[Path]:
+    """First-party files that `file` imports, directly or through another one."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: absolute imports only, so that this test can follow them"
+            modules |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    found = {path for module in modules if (path := Path(*module.split(".")).with_suffix(".py")).exists()}
+    return found.union(*map(imported_files, found))
+
+
+@pytest.mark.parametrize("stage", DAG)
+def test_code_deps_are_the_import_closure(stage: str) -> None:
+    module = Path(*module_of(stage).split(".")).with_suffix(".py")
+    listed = {dep for dep in definition(stage)["deps"] if dep.endswith(".py")}
+    assert listed == {path.as_posix() for path in imported_files(module) | {module}}
+
+
+@pytest.mark.parametrize("stage", DAG)
+def test_params_are_the_fields_of_the_stage(stage: str) -> None:
+    assert definition(stage).get("params", []) == list(params_of(stage).model_fields)
+
+
+@pytest.mark.parametrize("stage", DAG)
+def test_paths_in_the_command_are_deps_or_outs(stage: str) -> None:
+    words = definition(stage)["cmd"].split()
+    paths = {word for word in words if "/" in word}
+    declared = set(definition(stage).get("deps", [])) | set(outputs(stage))
+    folders = {parent.as_posix() for path in declared for parent in Path(path).parents}
+    assert paths <= declared | folders, "a path of the command that DVC does not know"
+
+
+def test_every_stage_has_its_module_and_the_other_way_round() -> None:
+    assert {module_of(stage).removeprefix("stages.") for stage in DAG} == set(STAGES)
+    assert {path.stem for path in Path("stages").glob("[a-z]*.py")} == set(STAGES)
+
+
+def test_the_baseline_depends_on_neither_alpha_nor_the_answers() -> None:
+    baseline = definition("train_baseline")
+    assert not {"alpha", "n_questions", "aspect_loss", "aspect_targets"} & set(baseline["params"])
+    assert not any("aspects" in dep or "answers" in dep for dep in baseline["deps"] if not dep.endswith(".py"))
+
+
+def test_images_are_no_dep() -> None:
+    assert not any(dep.startswith("data/birds/") for stage in DAG for dep in definition(stage).get("deps", []))
+
+
+@pytest.mark.parametrize("package", ["makd", "stages"])
+def test_package_inits_hold_no_code(package: str) -> None:
+    body = ast.parse(Path(package, "__init__.py").read_text()).body
+    assert all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
+
+
+def test_no_stage_imports_a_stage_and_makd_imports_no_stage() -> None:
+    for file in [*Path("stages").glob("*.py"), *Path("makd").glob("*.py")]:
+        assert not any(path.parts[0] == "stages" for path in imported_files(file)), file
+
+
+def test_the_params_file_is_valid() -> None:
+    check_params()
+
+
+def test_there_are_no_anchors_in_params() -> None:
+    events = yaml.parse(Path("params.yaml").read_text())
+    assert not any(getattr(event, "anchor", None) for event in events)
+
+
+def test_every_param_but_runtime_is_tracked_by_a_stage() -> None:
+    tracked = {key for stage in DAG for key in definition(stage).get("params", [])}
+    assert set(read_params()) - {"runtime"} == tracked

@@ -1,0 +1,15 @@
+import pytest
+
+from makd.errors import UserError, one_line_errors
+
+
+def test_the_user_sees_the_message_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, one_line_errors():
+        raise UserError("alpha: got ten")
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "error: alpha: got ten\n"
+
+
+def test_a_defect_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), one_line_errors():
+        _ = 1 / 0

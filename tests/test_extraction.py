@@ -1,0 +1,128 @@
+"""Asking by shards, with a fake model that answers by arithmetic and counts what it is asked."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from makd.extraction import BATCH_IMAGES, Report, ask_missing
+from makd.questions import Question
+from makd.runtime import Runtime
+from makd.scorer import SelfTest
+from makd.store import AnswerStore
+
+QUESTIONS = [Question(text=f"Is it above {level}?") for level in (50, 100, 150)]
+IDS = [question.id for question in QUESTIONS]
+RUNTIME = Runtime(workers=0, shard_images=4, progress=False)
+
+
+class FakeConversation:
+    def inputs(self, image: Image.Image) -> dict[str, torch.Tensor]:
+        return {"grey": torch.tensor(float(np.asarray(image).mean()))}
+
+
+class FakeScorer:
+    """z_yes = brightness, z_no = level; `stop_after` images it dies."""
+
+    def __init__(self, questions: list[Question], log: list[tuple[int, int]], stop_after: int) -> None:
+        self.levels = torch.tensor([float(question.text.split()[-1][:-1]) for question in questions])
+        self.conversation, self.log, self.left = FakeConversation(), log, stop_after
+
+    def self_test(self, images: Sequence[Image.Image]) -> SelfTest:
+        return SelfTest(0.0, 1.0, "Yes")
+
+    def score(self, batch: Sequence[dict[str, torch.Tensor]]) -> torch.Tensor:
+        self.left -= len(batch)
+        if self.left < 0:
+            raise KeyboardInterrupt
+        self.log.append((len(batch), len(self.levels)))
+        grey = torch.stack([inputs["grey"] for inputs in batch])[:, None].expand(-1, len(self.levels))
+        return torch.stack([grey, self.levels.expand_as(grey)], dim=-1)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> pd.Series:
+    paths = {}
+    for k in range(10):
+        Image.new("RGB", (8, 8), (20 * k,) * 3).save(tmp_path / f"{k}.png")
+        paths[f"id{k}"] = (tmp_path / f"{k}.png").as_posix()
+    return pd.Series(paths)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> AnswerStore:
+    return AnswerStore(tmp_path / "answers", {})
+
+
+def ask(
+    store: AnswerStore,
+    images: pd.Series,
+    questions: list[Question],
+    stop_after: int = 10**6,
+    runtime: Runtime = RUNTIME,
+) -> tuple[int, Report]:
+    """How many (image, question) pairs the model was asked, and the report."""
+    log: list[tuple[int, int]] = []
+
+    def make_scorer(some: list[Question]) -> FakeScorer:
+        return FakeScorer(some, log, stop_after)
+
+    report = ask_missing(store, images, questions, make_scorer, runtime)
+    return sum(n_images * n_questions for n_images, n_questions in log), report
+
+
+def test_every_image_gets_its_own_answers(store: AnswerStore, images: pd.Series) -> None:
+    pairs, report = ask(store, images, QUESTIONS)
+    assert pairs == report.asked == 30
+    found = store.read(list(images.index), IDS)
+    np.testing.assert_array_equal(found.z_yes, np.repeat(20.0 * np.arange(10)[:, None], 3, axis=1))
+    np.testing.assert_array_equal(found.z_no, np.tile([50.0, 100, 150], (10, 1)))
+
+
+def test_worker_processes_find_the_same(store: AnswerStore, images: pd.Series, tmp_path: Path) -> None:
+    ask(store, images, QUESTIONS)
+    other = AnswerStore(tmp_path / "other", {})
+    many = pd.concat([images, images.set_axis([f"again{k}" for k in range(10)])])
+    many = pd.concat(
+        [many, images.set_axis([f"more{k}" for k in range(10)]), images.set_axis([f"x{k}" for k in range(10)])]
+    )
+    assert len(many) >= 2 * BATCH_IMAGES
+    ask(other, many, QUESTIONS, runtime=RUNTIME.model_copy(update={"workers": 2, "shard_images": 20}))
+    np.testing.assert_array_equal(other.read(list(images.index), IDS).z_yes, store.read(list(images.index), IDS).z_yes)
+
+
+def test_nothing_is_asked_twice(store: AnswerStore, images: pd.Series) -> None:
+    ask(store, images, QUESTIONS)
+    assert ask(store, images, QUESTIONS)[0] == 0
+
+
+def test_new_questions_and_new_images_cost_only_themselves(store: AnswerStore, images: pd.Series) -> None:
+    assert ask(store, images[:6], QUESTIONS[:2])[0] == 12
+    assert ask(store, images[:6], QUESTIONS)[0] == 6
+    assert ask(store, images, QUESTIONS)[0] == 12
+
+
+def test_a_stop_loses_the_shard_in_flight_and_no_more(store: AnswerStore, images: pd.Series) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        ask(store, images, QUESTIONS, stop_after=7)  # dies in the second shard of four
+    assert len(store.parts()) == 1
+    assert ask(store, images, QUESTIONS)[0] == 18  # six images are left
+
+
+def test_a_bad_image_costs_itself_and_is_named(store: AnswerStore, images: pd.Series) -> None:
+    Path(images["id3"]).write_bytes(b"no picture")
+    pairs, report = ask(store, images, QUESTIONS)
+    assert pairs == 27
+    assert list(report.unreadable) == [images["id3"]]
+    assert store.read(list(images.index), IDS).missing.sum() == 3
+
+
+def test_a_shard_of_bad_images_only_is_no_shard(store: AnswerStore, images: pd.Series) -> None:
+    for path in images:
+        Path(path).write_bytes(b"no picture")
+    pairs, report = ask(store, images, QUESTIONS)
+    assert (pairs, len(report.unreadable), store.parts()) == (0, 10, [])

@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from makd.files import atomic_write, cache_dir, main_checkout, write_json, write_parquet
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write_half() -> None:
+        with atomic_write(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        write_json({"ö": [1, 2.5]}, tmp_path / f"{name}.json")
+        write_parquet(pa.table({"x": [1, None]}), tmp_path / f"{name}.parquet")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_the_cache_lives_in_the_main_checkout_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAKD_CACHE", "/elsewhere")
+    assert cache_dir() == Path("/elsewhere")
+    monkeypatch.delenv("MAKD_CACHE")
+    monkeypatch.setenv("DVC_ROOT", "/main")
+    assert (main_checkout(), cache_dir()) == (Path("/main"), Path("/main/.cache"))
+    monkeypatch.delenv("DVC_ROOT")
+    assert cache_dir() == Path(".cache")

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from makd.errors import UserError
+from makd.params import Block, StageParams
+
+
+class Inner(Block):
+    epochs: int = Field(gt=0)
+
+
+class Params(StageParams):
+    alpha: float = Field(ge=0)
+    train: Inner
+
+
+@pytest.fixture
+def params_file(tmp_path: Path) -> Path:
+    return tmp_path / "params.yaml"
+
+
+def test_a_stage_reads_only_what_it_declares(params_file: Path) -> None:
+    params_file.write_text("alpha: 3\ntrain: {epochs: 2}\nother: nonsense\n")
+    assert Params.load(params_file) == Params(alpha=3, train=Inner(epochs=2))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("alpha: ten\ntrain: {epochs: 2}", "alpha: Input should be a valid number, unable to parse .* got 'ten'"),
+        ("alpha: -1\ntrain: {epochs: 2}", "alpha: .*greater than or equal to 0, got -1"),
+        ("alpha: .nan\ntrain: {epochs: 2}", "alpha: .*finite"),
+        ("alpha: 1\ntrain: {epochs: 2, epoch: 3}", r"train\.epoch: no such param"),
+        ("alpha: 1\ntrain: {}", r"train\.epochs: missing"),
+        ("alpha: 1\ntrain: {epochs: 0}", r"train\.epochs: .*greater than 0, got 0"),
+        ("alpha: [", "is not valid YAML"),
+        ("- 1", "must be a mapping"),
+    ],
+)
+def test_a_bad_value_is_named_in_one_line(params_file: Path, text: str, said: str) -> None:
+    params_file.write_text(text)
+    with pytest.raises(UserError, match=said) as caught:
+        Params.load(params_file)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_yaml_reads_as_text_are_understood(params_file: Path) -> None:
+    params_file.write_text("alpha: 1e-4\ntrain: {epochs: 2}")  # YAML 1.1 wants a dot in a float
+    assert Params.load(params_file).alpha == 1e-4
+
+
+def test_a_missing_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="missing here"):
+        Params.load(tmp_path / "params.yaml")
