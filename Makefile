@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help repro test test-all check fix bench lock tiny-vlm clean
+.PHONY: help repro test test-slow check fix bench lock tiny-vlm clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,8 +16,8 @@ repro: .venv/installed  ## run every stage that is out of date
 test: .venv/installed  ## the test suite
 	pytest
 
-test-all: .venv/installed  ## the test suite with the slow tests
-	pytest -m ''
+test-slow: .venv/installed  ## the pipeline from end to end through DVC, with kill -9 in the middle
+	pytest -m slow
 
 check: .venv/installed  ## formatting, lint, types; changes nothing
 	ruff format --check .

@@ -1,0 +1,39 @@
+"""The contact sheet: what the classes look like, a row a class."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import ImageOps
+
+from makd.files import main_checkout
+from makd.manifest import class_names
+from makd.pictures import load_rgb
+
+MOST_CLASSES = 24
+PICTURES_A_CLASS = 10
+THUMBNAIL_PX = 96
+
+
+def contact_sheet(manifest: pd.DataFrame) -> Figure:
+    """The first training images of each class, in the manifest's order; of many classes, some spread over all."""
+    train = manifest[manifest["split"] == "train"]
+    names = class_names(manifest)
+    labels = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_CLASSES)).round().astype(int))
+    rows = [row_of_thumbnails(train.loc[train["label"] == label, "path"]) for label in labels]
+    figure = Figure(figsize=(0.8 * PICTURES_A_CLASS + 2, 0.8 * len(rows) + 0.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(np.concatenate(rows), interpolation="lanczos")
+    axes.set_yticks((np.arange(len(rows)) + 0.5) * THUMBNAIL_PX, [names[label] for label in labels])
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    shown = f"{len(rows)} of {len(names)} classes" if len(rows) < len(names) else f"{len(names)} classes"
+    axes.set_title(f"Training images, {shown}", loc="left")
+    return figure
+
+
+def row_of_thumbnails(paths: pd.Series) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    side = (THUMBNAIL_PX, THUMBNAIL_PX)
+    pictures = [np.asarray(ImageOps.fit(load_rgb(main_checkout() / path), side)) for path in paths[:PICTURES_A_CLASS]]
+    blank = np.full((*side, 3), 255, np.uint8)
+    return np.concatenate(pictures + [blank] * (PICTURES_A_CLASS - len(pictures)), axis=1)
