@@ -83,6 +83,9 @@ GENERA: dict[str, tuple[Colour, bool]] = {
 
 SPECIES_PER_GENUS = ("Northern", "Coastal", "Hill", "Lake")
 
+OWN_MARKS = 3
+"""Marks in which a species departs from what its genus looks like."""
+
 LEAST_DIFFERENCE = 5
 """Two species of a genus differ in at least this many marks."""
 
@@ -92,14 +95,24 @@ def species() -> dict[str, Marks]:
     rng = np.random.default_rng(20)
     found: dict[str, Marks] = {}
     for genus, (colour, plump) in GENERA.items():
+        typical = replace(random_marks(rng), colour=colour, plump=plump)
         siblings: list[Marks] = []
         for epithet in SPECIES_PER_GENUS:
-            marks = replace(random_marks(rng), colour=colour, plump=plump)
+            marks = depart(typical, rng)
             while any(difference(marks, sibling) < LEAST_DIFFERENCE for sibling in siblings):
-                marks = replace(random_marks(rng), colour=colour, plump=plump)
+                marks = depart(typical, rng)
             siblings.append(marks)
             found[f"{epithet} {genus}"] = marks
     return found
+
+
+def depart(typical: Marks, rng: np.random.Generator) -> Marks:
+    """`typical` with other values in `OWN_MARKS` of its variable marks."""
+    changed: dict[str, object] = {}
+    for mark in rng.choice(VARIABLE_MARKS, OWN_MARKS, replace=False):
+        others = [value for value in choices(mark) if value != getattr(typical, mark)]
+        changed[mark] = others[rng.integers(len(others))]
+    return replace(typical, **changed)  # type: ignore[arg-type]
 
 
 def difference(one: Marks, other: Marks) -> int:
