@@ -1,10 +1,12 @@
 """The contact sheet: what the classes look like, a row a class."""
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from PIL import ImageOps
 
+from makd.errors import UserError
 from makd.files import main_checkout
 from makd.manifest import class_names
 from makd.pictures import load_rgb
@@ -12,6 +14,8 @@ from makd.pictures import load_rgb
 MOST_CLASSES = 24
 PICTURES_A_CLASS = 10
 THUMBNAIL_PX = 96
+
+Pixels = npt.NDArray[np.uint8]
 
 
 def contact_sheet(manifest: pd.DataFrame) -> Figure:
@@ -32,8 +36,15 @@ def contact_sheet(manifest: pd.DataFrame) -> Figure:
     return figure
 
 
-def row_of_thumbnails(paths: pd.Series) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    side = (THUMBNAIL_PX, THUMBNAIL_PX)
-    pictures = [np.asarray(ImageOps.fit(load_rgb(main_checkout() / path), side)) for path in paths[:PICTURES_A_CLASS]]
-    blank = np.full((*side, 3), 255, np.uint8)
-    return np.concatenate(pictures + [blank] * (PICTURES_A_CLASS - len(pictures)), axis=1)
+def row_of_thumbnails(paths: pd.Series) -> Pixels:
+    shown = [thumbnail(path) for path in paths[:PICTURES_A_CLASS]]
+    blank = [np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 255, np.uint8)] * (PICTURES_A_CLASS - len(shown))
+    return np.concatenate(shown + blank, axis=1)
+
+
+def thumbnail(path: str) -> Pixels:
+    """Square, cut from the middle; grey where the picture is gone, which is no reason to lose an evaluation."""
+    try:
+        return np.asarray(ImageOps.fit(load_rgb(main_checkout() / path), (THUMBNAIL_PX, THUMBNAIL_PX)))
+    except UserError:
+        return np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 128, np.uint8)

@@ -1,4 +1,4 @@
-"""How questions are put to a model: prompts rendered, answers found among the tokens, what is shared told from the rest.
+"""How questions are put to a model: prompts rendered, answers found among the tokens, the shared told from the rest.
 
 Holds the processor and no weights, so worker processes can have a copy.
 """

@@ -37,3 +37,10 @@ def test_of_many_classes_some_are_shown_and_the_title_says_so(tmp_path: Path) ->
     assert len(labels) == len(set(labels)) == MOST_CLASSES
     assert (labels[0], labels[-1]) == ("class 00", "class 27")
     assert "24 of 28 classes" in axes.get_title(loc="left")
+
+
+def test_a_picture_that_is_gone_is_grey(tmp_path: Path) -> None:
+    rows = manifest(tmp_path, 2, 3)
+    (tmp_path / "1-2.png").unlink()
+    pixels = np.asarray(contact_sheet(rows).axes[0].images[0].get_array())
+    assert pixels[THUMBNAIL_PX + 5, THUMBNAIL_PX + 5].tolist() == [128, 128, 128]

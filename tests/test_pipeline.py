@@ -1,4 +1,4 @@
-"""The whole pipeline through DVC, as a user runs it, on few birds: what runs again, what is asked again, what is kept."""
+"""The whole pipeline through DVC, as a user runs it, on few birds: what runs, what is asked, and what is kept."""
 
 import json
 import os

@@ -42,7 +42,7 @@ def tiny_tokenizer(**roles: str) -> PreTrainedTokenizerFast:
 
 
 def save_tiny_internvl(folder: Path, seed: int = 0) -> Path:
-    """InternVL with 4 image tokens a tile and up to 4 tiles and a thumbnail; weights large enough to give varied answers."""
+    """InternVL with 4 image tokens a tile, up to 4 tiles and a thumbnail; weights large enough for varied answers."""
     tokenizer = tiny_tokenizer(
         start_image_token="<img>", end_image_token="</img>", context_image_token="<IMG_CONTEXT>", video_token="<video>"
     )

@@ -1,0 +1,19 @@
+"""Runs every benchmark, prints its numbers and writes them to reports/benchmarks.json."""
+
+from pathlib import Path
+
+from benchmarks import scorer, training
+from makd.files import write_json
+
+
+def main() -> None:
+    found: dict[str, float] = {}
+    for benchmark in (scorer, training):
+        for name, value in benchmark.measure().items():
+            found[name] = float(f"{value:.3g}")
+            print(f"{name:42} {value:10.3g}", flush=True)
+    write_json(found, Path("reports/benchmarks.json"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy
+
+from makd.agreement import agreement, auc, mean_or_nan, question_accuracy, question_auc, true_answers
+from makd.errors import UserError
+
+
+def test_auc_is_the_share_of_pairs_in_the_right_order_with_ties_counted_half() -> None:
+    rng = np.random.default_rng(0)
+    scores, positive = rng.integers(0, 5, 60).astype(float), rng.random(60) < 0.4
+    above, below = scores[positive][:, None], scores[~positive][None]
+    assert auc(scores, positive) == pytest.approx(((above > below) + 0.5 * (above == below)).mean())
+
+
+@pytest.mark.parametrize("side", [True, False])
+def test_auc_needs_both_sides(side: bool) -> None:
+    assert np.isnan(auc(np.array([0.2, 0.4]), np.array([side, side])))
+
+
+def test_question_auc_leaves_nan_out_on_either_side() -> None:
+    scores = np.array([[0.1], [0.9], [0.2], [np.nan]])
+    reference = np.array([[0.2], [0.8], [np.nan], [0.9]])
+    assert question_auc(scores, reference) == pytest.approx([1.0])
+
+
+def test_a_half_is_no_yes() -> None:
+    assert np.isnan(question_auc(np.array([[0.1], [0.9]]), np.array([[0.5], [0.2]]))).all()
+    assert question_accuracy(np.array([[0.5]]), np.array([[0.0]])) == pytest.approx([100])
+
+
+def test_kl_is_the_bce_minus_the_entropy_of_the_teacher() -> None:
+    rng = np.random.default_rng(0)
+    student, teacher = rng.random((40, 3)), rng.random((40, 3))
+    teacher[0, 0], teacher[1, 1] = 0.0, 1.0
+    p, q = torch.tensor(teacher), torch.tensor(student)
+    expected = binary_cross_entropy(q, p) - binary_cross_entropy(p, p)
+    assert agreement(student, teacher).kl_nats == pytest.approx(expected.item())
+    assert agreement(student, teacher).abs_diff == pytest.approx(np.abs(student - teacher).mean())
+
+
+def test_a_perfect_student_is_at_zero() -> None:
+    teacher = np.random.default_rng(0).uniform(0.01, 0.99, (30, 2)).astype(np.float32)
+    perfect = agreement(teacher, teacher)
+    assert (perfect.abs_diff, perfect.kl_nats) == pytest.approx((0, 0), abs=1e-12)
+    assert perfect.auc == pytest.approx([1, 1])
+
+
+def test_a_saturated_student_has_a_finite_kl() -> None:
+    assert agreement(np.array([[0.0], [1.0]]), np.array([[1.0], [0.0]])).kl_nats == pytest.approx(-np.log(1e-6))
+
+
+def test_unanswered_pairs_count_nowhere() -> None:
+    student, teacher = np.array([[0.2, 0.9], [0.7, 0.1]]), np.array([[0.3, np.nan], [0.6, np.nan]])
+    assert agreement(student, teacher).abs_diff == pytest.approx(0.1)
+    assert agreement(student, teacher).auc == pytest.approx([1, np.nan], nan_ok=True)
+    nothing = agreement(student[:, 1:], teacher[:, 1:])
+    assert np.isnan([nothing.abs_diff, nothing.kl_nats]).all()
+
+
+def test_question_accuracy_is_in_percent_of_what_can_be_compared() -> None:
+    p_yes = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, np.nan], [np.nan, np.nan]])
+    truth = np.array([[1, np.nan], [0, np.nan], [0, 1], [1, 1]])
+    assert question_accuracy(p_yes, truth) == pytest.approx([200 / 3, np.nan], nan_ok=True)
+
+
+def test_mean_or_nan() -> None:
+    assert mean_or_nan(np.array([1.0, np.nan, 3.0])) == 2
+    assert np.isnan(mean_or_nan(np.array([np.nan])))
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> tuple[Path, Path]:
+    names = {"Has it a crest?": "crest", "Is it bald?": "not crest"}
+    (tmp_path / "facts.json").write_text(json.dumps(names))
+    pd.DataFrame({"path": ["a.png", "b.png"], "crest": [True, False]}).to_parquet(tmp_path / "attributes.parquet")
+    return tmp_path / "facts.json", tmp_path / "attributes.parquet"
+
+
+def test_truth_is_known_where_question_and_image_are(facts: tuple[Path, Path]) -> None:
+    truth = true_answers(
+        *facts, pd.Series(["b.png", "c.png", "a.png"]), ["Is it bald?", "Can it sing?", "Has it a crest?"]
+    )
+    expected = [[1, np.nan, 0], [np.nan, np.nan, np.nan], [0, np.nan, 1]]
+    assert truth == pytest.approx(np.array(expected), nan_ok=True)
+
+
+def test_a_fact_that_the_attributes_lack_is_named(facts: tuple[Path, Path]) -> None:
+    facts[0].write_text(json.dumps({"Has it a crest?": "crset"}))
+    with pytest.raises(UserError, match="'crset'"):
+        true_answers(*facts, pd.Series(["a.png"]), ["Has it a crest?"])

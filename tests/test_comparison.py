@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from makd.comparison import compare_models, student_agreements
+from makd.errors import UserError
+from makd.runs import Runs, read_runs
+from tests.made_up_runs import MadeUpRuns
+
+
+@pytest.fixture
+def made_up(tmp_path: Path) -> MadeUpRuns:
+    return MadeUpRuns(tmp_path).write()
+
+
+@pytest.fixture
+def runs(made_up: MadeUpRuns) -> Runs:
+    return read_runs(made_up.runs, made_up.images, made_up.models, made_up.seeds)
+
+
+def teacher_on_test(made_up: MadeUpRuns) -> pd.DataFrame:
+    return pd.DataFrame(made_up.p_yes, columns=made_up.questions)[made_up.images["split"] == "test"]
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_accuracy_is_that_of_the_files(made_up: MadeUpRuns, runs: Runs, split: str) -> None:
+    comparisons = compare_models(runs, made_up.models, made_up.seeds, 100)
+    for model in made_up.models:
+        for arm in ("baseline", "makd"):
+            expected = []
+            for seed in made_up.seeds:
+                table = pd.read_parquet(made_up.folder(model, arm, seed) / "predictions.parquet")
+                table = table[table["split"] == split]
+                expected.append(100 * (table["predicted"] == table["class_name"]).mean())
+            assert getattr(comparisons[model][split], arm) == pytest.approx(expected)
+
+
+def test_models_and_seeds_are_those_asked_for(made_up: MadeUpRuns, runs: Runs) -> None:
+    comparisons = compare_models(runs, made_up.models[1:], made_up.seeds[1:], 100)
+    assert list(comparisons) == [made_up.models[1]]
+    assert comparisons[made_up.models[1]]["test"].makd.shape == (1,)
+
+
+def test_students_are_held_against_the_teacher_image_by_image(made_up: MadeUpRuns, runs: Runs) -> None:
+    agreements = student_agreements(runs, made_up.models, made_up.seeds, teacher_on_test(made_up))
+    assert [len(of_seeds) for of_seeds in agreements.values()] == [2, 2]
+    assert all(one.abs_diff < 0.15 for of_seeds in agreements.values() for one in of_seeds)
+    shuffled = teacher_on_test(made_up).sample(frac=1, random_state=0)
+    for of_seeds in student_agreements(runs, made_up.models, made_up.seeds, shuffled).values():
+        assert np.mean([one.abs_diff for one in of_seeds]) > 0.2
+
+
+def test_a_student_of_other_questions_is_refused(made_up: MadeUpRuns, runs: Runs) -> None:
+    teacher = teacher_on_test(made_up)
+    with pytest.raises(UserError, match=r"learned 4 questions, not the 3 of data/aspects.parquet; run: dvc repro"):
+        student_agreements(runs, made_up.models, made_up.seeds, teacher.iloc[:, :3])
+    with pytest.raises(UserError, match="learned 4 questions"):
+        student_agreements(runs, made_up.models, made_up.seeds, teacher.iloc[:, ::-1])

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from makd.figures import accuracy_figure, counted, figure_style, save_figure, shorten, training_figure
+from makd.metrics import Comparison
+from tests.made_up_runs import MadeUpRuns
+
+
+def comparison(n_seeds: int) -> Comparison:
+    rng = np.random.default_rng(0)
+    return Comparison(rng.uniform(50, 55, n_seeds), rng.uniform(55, 60, n_seeds), 2.0, 8.0)
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> pd.DataFrame:
+    made_up = MadeUpRuns(tmp_path)
+    parts = [
+        made_up.history(arm).assign(model="m", arm=arm, seed=seed) for arm in ("baseline", "makd") for seed in (0, 1)
+    ]
+    return pd.concat(parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "short"),
+    [
+        ("Is it red?", 10, "Is it red?"),
+        ("Is it red or blue?", 12, "Is it red…"),
+        ("mobilenetv3_small_100", 9, "mobilene…"),
+    ],
+)
+def test_long_texts_end_in_an_ellipsis(text: str, width: int, short: str) -> None:
+    assert shorten(text, width) == short
+
+
+def test_counts_are_spelled() -> None:
+    assert counted(1, "seed") == "1 seed"
+    assert counted(2000, "class", "classes") == "2,000 classes"
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_accuracy_figure_shows_every_seed_and_says_how_many_images(n_seeds: int) -> None:
+    with figure_style():
+        figure = accuracy_figure({"resnet18": comparison(n_seeds), "b" * 60: comparison(n_seeds)}, 2000)
+    left, right = figure.axes
+    assert "2,000 test images" in left.get_title("left")
+    assert left.lines[0].get_xdata() == pytest.approx(comparison(n_seeds).baseline)
+    assert np.asarray(right.lines[0].get_xdata()).tolist() == [2, 8]
+
+
+def test_training_figure_shows_the_mean_over_the_seeds(training: pd.DataFrame) -> None:
+    with figure_style():
+        figure = training_figure(training)
+    baseline = figure.axes[0].lines[0]
+    expected = training[training["arm"] == "baseline"].groupby("epoch")["val_accuracy"].mean()
+    assert baseline.get_ydata() == pytest.approx(expected)
+
+
+def test_training_figure_without_validation_images_says_so(training: pd.DataFrame) -> None:
+    with figure_style():
+        figure = training_figure(training.assign(val_accuracy=np.nan))
+    assert not figure.axes[0].lines
+    assert figure.axes[0].texts[0].get_text() == "nothing was recorded"
+
+
+def test_a_figure_has_the_same_bytes_whatever_the_user_has_set(training: pd.DataFrame, tmp_path: Path) -> None:
+    import matplotlib as mpl
+
+    with figure_style():
+        save_figure(training_figure(training), tmp_path / "one.png")
+    with mpl.rc_context({"lines.linewidth": 9, "savefig.facecolor": "red", "savefig.bbox": "tight"}), figure_style():
+        save_figure(training_figure(training), tmp_path / "other.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+    assert "Software" not in Image.open(tmp_path / "one.png").info
