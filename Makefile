@@ -43,5 +43,5 @@ tiny-vlm: .venv/installed  ## train the shipped multimodal LLM anew (up to an ho
 	@command -v uv >/dev/null || $(PYTHON) -m pip install --quiet uv \
 		|| { echo "make: neither uv nor pip is here; install uv, then run make again"; exit 1; }
 	uv venv --quiet --allow-existing --python $(PYTHON) .venv
-	uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@touch $@

@@ -8,9 +8,11 @@ Writes: data/manifest.parquet.
 
 import argparse
 import importlib
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import Field
@@ -18,6 +20,7 @@ from pydantic import Field
 from makd.bird_rendering import BirdsParams, render_birds
 from makd.datasets import image_list, imagefolder
 from makd.errors import UserError, one_line_errors
+from makd.files import cache_dir, write_json
 from makd.manifest import SPLITS, write_manifest
 from makd.params import PARAMS_FILE, Block, StageParams, read_params
 from makd.runtime import Runtime
@@ -121,14 +124,32 @@ def check_params(path: Path = PARAMS_FILE) -> None:
 
     The one place where a stage looks at the others: at their `Params`, by name.
     """
-    known = {"runtime"}
+    checked: dict[str, Any] = {}
     for stage in STAGES:
-        stage_params = importlib.import_module(f"stages.{stage}").Params
-        stage_params.load(path)
-        known |= set(stage_params.model_fields)
-    unknown = sorted(set(read_params(path)) - known)
+        checked |= dict(importlib.import_module(f"stages.{stage}").Params.load(path))
+    Runtime.load(path)
+    unknown = sorted(set(read_params(path)) - set(checked) - {"runtime"})
     if unknown:
         raise UserError(f"{path}: {some(unknown)}: no such param. Mend it, or `git checkout {path}`.")
+    n_questions, n_candidates = checked["n_questions"], checked["generate_questions"].n_candidates
+    if n_questions > n_candidates:
+        raise UserError(
+            f"{path}: n_questions is {n_questions}, but generate_questions.n_candidates is {n_candidates}; "
+            "there are no more to choose from"
+        )
+    check_models(checked["models"])
+
+
+def check_models(models: Sequence[str]) -> None:
+    """Are these timm classifiers? Names that were are remembered: timm takes seconds to import."""
+    memo = cache_dir() / "models.json"
+    known = set(json.loads(memo.read_text())) if memo.exists() else set()
+    if not known.issuperset(models):
+        from makd.students import check_name
+
+        for model in models:
+            check_name(model)
+        write_json(sorted(known.union(models)), memo)
 
 
 def main() -> None:

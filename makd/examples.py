@@ -1,0 +1,61 @@
+"""Images with their labels and answers, as tensors in memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from torch import Tensor
+
+from makd.files import main_checkout
+from makd.images import evaluation_pictures, training_pictures
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures cropped as in testing. In the baseline arm there are no questions, Q is 0."""
+
+    pixels: UInt8[Tensor, "images 3 px px"]
+    labels: Int64[Tensor, " images"]
+    p_yes: Float32[Tensor, "images aspects"]  # in [0, 1], NaN where there is no answer
+
+    @classmethod
+    def load(
+        cls,
+        rows: pd.DataFrame,
+        p_yes: Float32[np.ndarray, "images aspects"],
+        *,
+        resize_px: int,
+        image_px: int,
+        workers: int,
+    ) -> "Examples":
+        """The images of these rows of the manifest."""
+        pixels = evaluation_pictures(paths_of(rows), resize_px=resize_px, image_px=image_px, workers=workers)
+        return cls(torch.from_numpy(pixels), labels_of(rows), torch.tensor(p_yes))
+
+
+@dataclass(frozen=True)
+class TrainingExamples:
+    """Whole pictures, squeezed to a square."""
+
+    pixels: UInt8[Tensor, "images 3 px px"]
+    aspect_ratios: Float32[np.ndarray, " images"]  # width / height of the original
+    labels: Int64[Tensor, " images"]
+    p_yes: Float32[Tensor, "images aspects"]  # targets in [0, 1], NaN where there is none
+
+    @classmethod
+    def load(
+        cls, rows: pd.DataFrame, p_yes: Float32[np.ndarray, "images aspects"], *, resize_px: int, workers: int
+    ) -> "TrainingExamples":
+        pictures = training_pictures(paths_of(rows), resize_px=resize_px, workers=workers)
+        return cls(torch.from_numpy(pictures.pixels), pictures.aspect_ratios, labels_of(rows), torch.tensor(p_yes))
+
+
+def paths_of(rows: pd.DataFrame) -> list[Path]:
+    return [main_checkout() / path for path in rows["path"]]
+
+
+def labels_of(rows: pd.DataFrame) -> Int64[Tensor, " images"]:
+    return torch.tensor(rows["label"].to_numpy(dtype=np.int64))

@@ -1,0 +1,75 @@
+"""The pictures that a student sees, decoded once and held in memory as uint8.
+
+Paper: RandomResizedCrop of the original picture in training, Resize and CenterCrop in testing. Here: testing is exactly
+that. For training, a picture is kept whole, squeezed to a square of side `resize_px`, together with its aspect ratio:
+every crop of the original can still be drawn in its true shape (makd/augment.py). What is lost is detail beyond
+`resize_px`, which shows in small crops of large pictures; pictures that are such a square already lose nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+from torchvision.transforms.v2 import functional
+
+from makd.pictures import load_rgb
+
+
+class TrainingPictures(NamedTuple):
+    pixels: UInt8[np.ndarray, "images 3 px px"]
+    aspect_ratios: Float32[np.ndarray, " images"]  # width / height of the original
+
+
+def training_pictures(paths: Sequence[Path], *, resize_px: int, workers: int) -> TrainingPictures:
+    """Whole pictures, each squeezed to a square of side `resize_px`.
+
+    Raises:
+        UserError: a picture cannot be read; it is named.
+    """
+    pixels = np.empty((len(paths), 3, resize_px, resize_px), dtype=np.uint8)
+    aspect_ratios = np.empty(len(paths), dtype=np.float32)
+
+    def store(row: int) -> None:
+        picture = load_rgb(paths[row])
+        aspect_ratios[row] = picture.width / picture.height
+        pixels[row] = channels_first(picture.resize((resize_px, resize_px), Image.Resampling.BILINEAR))
+
+    for_each(store, len(paths), workers)
+    return TrainingPictures(pixels, aspect_ratios)
+
+
+def evaluation_pictures(
+    paths: Sequence[Path], *, resize_px: int, image_px: int, workers: int
+) -> UInt8[np.ndarray, "images 3 px px"]:
+    """The centre square of side `image_px` of pictures whose shorter side is resized to `resize_px` (not below it).
+
+    Raises:
+        UserError: a picture cannot be read; it is named.
+    """
+    pixels = np.empty((len(paths), 3, image_px, image_px), dtype=np.uint8)
+
+    def store(row: int) -> None:
+        picture = functional.resize(load_rgb(paths[row]), [resize_px])
+        pixels[row] = channels_first(functional.center_crop(picture, [image_px]))
+
+    for_each(store, len(paths), workers)
+    return pixels
+
+
+def channels_first(picture: Image.Image) -> UInt8[np.ndarray, "3 height width"]:
+    return np.asarray(picture).transpose(2, 0, 1)
+
+
+def for_each(store: Callable[[int], None], n: int, workers: int) -> None:
+    """In `workers` threads, or in this one. Pillow releases the GIL, so threads scale, and rows are stored in place."""
+    if not workers:
+        for row in range(n):
+            store(row)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(store, range(n)):  # map raises what a thread raised, the first row first
+            pass

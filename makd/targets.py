@@ -1,0 +1,82 @@
+"""What the aspect outputs are trained towards: the teacher's answers, or a control in their place (paper, table 3b)."""
+
+import hashlib
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32, Int64
+
+from makd.seeding import random_stream
+
+AspectTargets = Literal["mllm", "random", "class_mean", "shuffled"]
+
+PYes = Float32[np.ndarray, "images aspects"]
+Labels = Int64[np.ndarray, " images"]
+
+
+def aspect_targets(p_yes: PYes, labels: Labels, kind: AspectTargets, seed: int) -> PYes:
+    """The targets of the training images, in [0, 1]; NaN, no answer, as often as the teacher gave none.
+
+    Args:
+        p_yes: the teacher's answers. Rows of training images only: a control must not know the test images' answers.
+        labels: the classes of the same images.
+        kind: "mllm", the answers themselves, or one of the controls, from the least to the most that they tell:
+            "random" (neither class nor image), "class_mean" (the class alone), "shuffled" (the class, another image).
+        seed: of the random controls.
+    """
+    match kind:
+        case "mllm":
+            return p_yes
+        case "random":
+            return random_targets(p_yes, seed)
+        case "class_mean":
+            return class_mean_targets(p_yes, labels)
+        case "shuffled":
+            return shuffled_targets(p_yes, labels, seed)
+
+
+def random_targets(p_yes: PYes, seed: int) -> PYes:
+    """Sigmoids of Gaussian logits, each question's with the mean and the deviation of the teacher's logits.
+
+    Paper: "Gaussian random logits" with neither mean nor deviation given.
+    """
+    p = np.clip(p_yes.astype(np.float64), 1e-6, 1 - 1e-6)  # a float32 p_yes can be exactly 0 or 1
+    logits = pd.DataFrame(np.log(p) - np.log1p(-p))
+    noise = random_stream(seed, "random targets").standard_normal(p.shape)
+    drawn = logits.mean().to_numpy() + noise * logits.std(ddof=0).to_numpy()
+    return np.where(np.isnan(p_yes), np.nan, 1 / (1 + np.exp(-drawn))).astype(np.float32)
+
+
+def class_mean_targets(p_yes: PYes, labels: Labels) -> PYes:
+    """The mean answer over the image's class, where the teacher answered for the image."""
+    means = pd.DataFrame(p_yes, dtype=np.float64).groupby(labels).transform("mean")
+    return np.where(np.isnan(p_yes), np.nan, means).astype(np.float32)
+
+
+def shuffled_targets(p_yes: PYes, labels: Labels, seed: int) -> PYes:
+    """All answers of an image go to another image of its class (or, by chance, to itself)."""
+    rng = random_stream(seed, "shuffled targets")
+    source = np.arange(len(labels))
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        source[rows] = rng.permutation(rows)
+    return p_yes[source]
+
+
+def keep_fraction(rows: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
+    """The same share of every class, at least one image of each, in the order of `rows`.
+
+    Images are ranked by a hash of seed and image_id: a smaller fraction is a subset of a larger one, and neither the
+    order of the rows nor other classes matter.
+
+    Args:
+        rows: of the manifest, training images only.
+        fraction: in (0, 1].
+        seed: of the ranking; both arms have the same images.
+    """
+    keys = rows["image_id"].map(lambda image_id: hashlib.sha256(f"{seed}/{image_id}".encode()).hexdigest())
+    by_class = keys.groupby(rows["label"])
+    rank = by_class.rank(method="first")  # 1 .. n; "first": the same picture twice has the same key
+    quota = by_class.transform("size").mul(fraction).round().clip(lower=1)
+    return rows[rank <= quota]
