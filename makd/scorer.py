@@ -34,7 +34,7 @@ class Scorer:
         answers: the two words, yes first.
         revision: of a hub model.
         dtype: of the weights; the two answer rows are float32 in any case.
-        attention: sdpa or eager; flash attention cannot take the mask of a pack.
+        attention: sdpa or eager, of the language model; flash attention cannot take the mask of a pack.
         device: where the model runs.
         processor_kwargs: for the processor, such as the number of tiles.
 
@@ -58,7 +58,7 @@ class Scorer:
             processor = AutoProcessor.from_pretrained(model, revision=revision, **(processor_kwargs or {}))
             # "auto" would load float16 on a CPU, several times slower
             self.model = AutoModelForImageTextToText.from_pretrained(
-                model, revision=revision, dtype=dtype, attn_implementation=attention
+                model, revision=revision, dtype=dtype, attn_implementation={"text_config": attention}
             )
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
