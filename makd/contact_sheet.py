@@ -12,8 +12,9 @@ from makd.manifest import class_names
 from makd.pictures import load_rgb
 
 MOST_CLASSES = 24
-PICTURES_A_CLASS = 10
-THUMBNAIL_PX = 96
+PICTURES_A_CLASS = 8
+THUMBNAIL_PX = 64
+CELL_IN = 0.55
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -24,7 +25,7 @@ def contact_sheet(manifest: pd.DataFrame) -> Figure:
     names = class_names(manifest)
     labels = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_CLASSES)).round().astype(int))
     rows = [row_of_thumbnails(train.loc[train["label"] == label, "path"]) for label in labels]
-    figure = Figure(figsize=(0.8 * PICTURES_A_CLASS + 2, 0.8 * len(rows) + 0.5), layout="constrained")
+    figure = Figure(figsize=(CELL_IN * PICTURES_A_CLASS + 2, CELL_IN * len(rows) + 0.5), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(np.concatenate(rows), interpolation="lanczos")
     axes.set_yticks((np.arange(len(rows)) + 0.5) * THUMBNAIL_PX, [names[label] for label in labels])
