@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from makd.errors import UserError
 
@@ -34,11 +35,15 @@ class StageParams(Block):
 
 
 def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
+    """The whole file, by the parser that DVC has.
+
+    `-S` rewrites "Yes" without its quotes, which YAML 1.2 reads as a word, and PyYAML, which reads YAML 1.1, as true.
+    """
     try:
-        values = yaml.safe_load(path.read_text())
+        values = YAML(typ="safe", pure=True).load(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path} is missing here ({Path.cwd()}); run this from the project's root") from None
-    except yaml.YAMLError as error:
+    except YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} must be a mapping of keys to values, got {type(values).__name__}")

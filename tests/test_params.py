@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field
 
 from makd.errors import UserError
-from makd.params import Block, StageParams
+from makd.params import Block, StageParams, read_params
 
 
 class Inner(Block):
@@ -47,10 +47,15 @@ def test_a_bad_value_is_named_in_one_line(params_file: Path, text: str, said: st
 
 
 def test_numbers_that_yaml_reads_as_text_are_understood(params_file: Path) -> None:
-    params_file.write_text("alpha: 1e-4\ntrain: {epochs: 2}")  # YAML 1.1 wants a dot in a float
+    params_file.write_text("alpha: 1e-4\ntrain: {epochs: 2}")  # YAML 1.1 would want a dot in a float
     assert Params.load(params_file).alpha == 1e-4
 
 
 def test_a_missing_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="missing here"):
         Params.load(tmp_path / "params.yaml")
+
+
+def test_yes_and_no_are_words_also_where_dvc_has_dropped_the_quotes(params_file: Path) -> None:
+    params_file.write_text("answers:\n- Yes\n- No\n")
+    assert read_params(params_file) == {"answers": ["Yes", "No"]}

@@ -72,14 +72,11 @@ def test_it_answers_the_sixty_questions(oracle: Oracle, birds: Birds) -> None:
 
 
 def test_it_understands_words_and_sentences_that_it_was_never_trained_on(oracle: Oracle, birds: Birds) -> None:
-    questions = [
-        *unseen_questions(phrase=True, form=True, count=len(FACTS), rng=np.random.default_rng(3)),
-        Question("Do you notice a crest on this bird?", "crest"),
-        Question("Could you confirm that the bird has got orange legs?", "orange_legs"),
-        Question("Is snow visible anywhere around the bird?", "in_snow"),
-    ]
+    rng = np.random.default_rng(3)
+    kinds = ({"phrase": True, "form": False}, {"phrase": False, "form": True}, {"phrase": True, "form": True})
+    questions = [question for kind in kinds for question in unseen_questions(**kind, count=len(FACTS), rng=rng)]
     few = Birds(birds.pictures[:100], birds.truths[:100])
-    found, _ = scores(oracle, few, questions, "$question Please say only Yes or No.")
+    found, _ = scores(oracle, few, questions, default_instruction())
     assert np.mean([score.accuracy for score in found]) >= 0.9
 
 
