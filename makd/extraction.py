@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -25,7 +26,6 @@ from makd.store import Answers, AnswerStore
 BATCH_IMAGES = 16
 """Images read through the model together, where their prompts are alike."""
 TEST_IMAGES = 2
-TEST_CANDIDATES = 8
 LOW_MASS = 0.9
 """Below this share of the next-token probability, yes and no are not what the model wants to say."""
 
@@ -162,8 +162,8 @@ def chunks(items: Sequence[int], size: int) -> list[Sequence[int]]:
 
 def run_self_test(scorer: Answerer, images: pd.Series) -> None:
     """Refuse to ask anything if the fast way disagrees with the plain one on this model's own prompts."""
-    readable = [picture for path in images.iloc[:TEST_CANDIDATES] if (picture := load_or_none(path))][:TEST_IMAGES]
-    if not readable:
+    readable = list(islice((picture for path in images if (picture := load_or_none(path))), TEST_IMAGES))
+    if not readable:  # nothing will be asked
         return
     result = scorer.self_test(readable)
     print(

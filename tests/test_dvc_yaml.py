@@ -108,6 +108,10 @@ def test_there_are_no_anchors_in_params() -> None:
     assert not any(getattr(event, "anchor", None) for event in events)
 
 
+def test_new_weights_of_the_shipped_model_are_asked_anew() -> None:
+    assert "data/tiny_vlm" in definition("extract_logits")["deps"]
+
+
 def test_every_param_but_runtime_is_tracked_by_a_stage() -> None:
     tracked = {key for stage in DAG for key in definition(stage).get("params", [])}
     assert set(read_params()) - {"runtime"} == tracked

@@ -31,11 +31,14 @@ class FakeScorer:
     def __init__(self, questions: list[Question], log: list[tuple[int, int]], stop_after: int) -> None:
         self.levels = torch.tensor([float(question.text.split()[-1][:-1]) for question in questions])
         self.conversation, self.log, self.left = FakeConversation(), log, stop_after
+        self.tested = False
 
     def self_test(self, images: Sequence[Image.Image]) -> SelfTest:
+        self.tested = True
         return SelfTest(0.0, 1.0, "Yes")
 
     def score(self, batch: Sequence[dict[str, torch.Tensor]]) -> torch.Tensor:
+        assert self.tested, "the self-test comes first: it prepares the real scorer"
         self.left -= len(batch)
         if self.left < 0:
             raise KeyboardInterrupt
@@ -119,6 +122,13 @@ def test_a_bad_image_costs_itself_and_is_named(store: AnswerStore, images: pd.Se
     assert pairs == 27
     assert list(report.unreadable) == [images["id3"]]
     assert store.read(list(images.index), IDS).missing.sum() == 3
+
+
+def test_one_good_image_behind_many_bad_ones_is_tested_and_asked(store: AnswerStore, images: pd.Series) -> None:
+    for path in images[:9]:
+        Path(path).write_bytes(b"no picture")
+    pairs, report = ask(store, images, QUESTIONS)
+    assert (pairs, len(report.unreadable)) == (3, 9)
 
 
 def test_a_shard_of_bad_images_only_is_no_shard(store: AnswerStore, images: pd.Series) -> None:
