@@ -4,7 +4,7 @@ The answer is a product, "is this fact asked" times "does this fact hold", and a
 slow to find: 500 steps got to 75 % right answers. But linear probes can read both factors where the last MLP reads, and
 an MLP with gates computes products: silu(gate(x)) * up(x). So each topic gets one hidden unit, the probe of the topic
 as its gate and the signed probe of its fact as what passes; what they send on is the difference of Yes and No.
-With nothing trained in between, right answers went from 75 % to 90 %; training goes on from there.
+In a trial right answers went from 75 % to 90 % with nothing trained in between; training goes on from there.
 """
 
 from collections.abc import Callable

@@ -9,6 +9,8 @@ and "not " before it says the opposite of the fact.
 
 PHRASES: dict[str, tuple[str, ...]] = {
     "crest": (
+        "crown | tufted",
+        "a raised tuft on the crown",
         "a crest",
         "a crest on its head",
         "a tuft of feathers on its head",
@@ -24,6 +26,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not head | without a crest",
     ),
     "black_cap": (
+        "a head with a black top",
+        "crown | dark",
         "a black cap",
         "a black crown",
         "a dark cap on its head",
@@ -35,6 +39,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "| black-capped",
     ),
     "red_cap": (
+        "a head with a red top",
+        "crown | bright red",
         "a red cap",
         "a red crown",
         "a scarlet cap on its head",
@@ -46,6 +52,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "| red-capped",
     ),
     "any_cap": (
+        "a cap in a contrasting color",
+        "not crown | as plain as the body",
         "a cap",
         "a cap on its head",
         "a colored cap",
@@ -59,6 +67,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not top of the head | the same color as the body",
     ),
     "eye_ring": (
+        "eye | in a white ring",
         "a white eye ring",
         "an eye ring",
         "a pale ring around its eye",
@@ -71,6 +80,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not a plain eye without a ring",
     ),
     "eye_stripe": (
+        "a black band across the face",
         "an eye stripe",
         "a dark eye stripe",
         "a black stripe through its eye",
@@ -84,6 +94,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not a plain face without a stripe",
     ),
     "white_cheek": (
+        "cheek | marked by a pale patch",
         "white cheeks",
         "a white cheek patch",
         "a white spot on its cheek",
@@ -110,6 +121,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not a plain throat",
     ),
     "white_collar": (
+        "neck | circled by a white band",
+        "neck | banded",
         "a white collar",
         "a collar",
         "a white band around its neck",
@@ -124,6 +137,9 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not neck | free of any white band",
     ),
     "breast_spots": (
+        "a spotted chest",
+        "chest | dotted",
+        "chest | speckled",
         "spots on its breast",
         "a spotted breast",
         "dark spots",
@@ -138,6 +154,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not an unspotted breast",
     ),
     "pale_belly": (
+        "a belly of a pale color",
+        "underparts | pale",
         "a pale belly",
         "a light-colored belly",
         "a cream belly",
@@ -152,6 +170,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not a belly of the same color as the rest of its body",
     ),
     "any_wing_bar": (
+        "stripes on its wing",
         "wing bars",
         "white wing bars",
         "a wing bar",
@@ -167,6 +186,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not wing | unmarked",
     ),
     "one_wing_bar": (
+        "wing | striped once",
         "exactly one wing bar",
         "a single wing bar",
         "only one white bar on its wing",
@@ -177,6 +197,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "wing | marked with exactly one bar",
     ),
     "two_wing_bars": (
+        "wing | striped twice",
         "two wing bars",
         "two white bars on its wing",
         "a pair of wing bars",
@@ -187,6 +208,9 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "wing | marked with two white bars",
     ),
     "dark_wings": (
+        "wings darker than the rest of it",
+        "not wings | as pale as the body",
+        "not light wings",
         "black wings",
         "dark wings",
         "wings that are black",
@@ -214,6 +238,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not | short-tailed",
     ),
     "forked_tail": (
+        "end of the tail | split",
         "a forked tail",
         "a tail with a fork",
         "a notched tail",
@@ -225,6 +250,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "| fork-tailed",
     ),
     "pointed_tail": (
+        "end of the tail | sharp",
         "a pointed tail",
         "a tail that tapers",
         "a tail that ends in a point",
@@ -235,6 +261,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "tail | sharp at the end",
     ),
     "square_tail": (
+        "end of the tail | cut straight",
         "a square tail",
         "a square-ended tail",
         "a tail with a straight edge",
@@ -271,6 +298,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not | short-legged",
     ),
     "orange_legs": (
+        "not black legs",
+        "not legs | blackish",
         "orange legs",
         "bright orange legs",
         "orange feet",
@@ -297,6 +326,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not a beak longer than its head",
     ),
     "straight_beak": (
+        "a beak both long and straight",
         "a long straight beak",
         "a straight, long bill",
         "a beak that is long and straight",
@@ -307,6 +337,10 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "beak | shaped like a dagger",
     ),
     "curved_beak": (
+        "a beak that bends down",
+        "a bill with a downward curve",
+        "a curving bill",
+        "beak | down-curved",
         "a curved beak",
         "a beak that curves downward",
         "a hooked bill",
@@ -318,6 +352,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "beak | hooked",
     ),
     "yellow_beak": (
+        "not a black beak",
+        "not beak | blackish",
         "a yellow beak",
         "a yellow bill",
         "a bright yellow beak",
@@ -331,6 +367,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not bill | blackish",
     ),
     "plump": (
+        "a chubby shape",
+        "a fat, round body",
         "a plump body",
         "a round body",
         "a fat belly",
@@ -345,6 +383,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not body | slim",
     ),
     "on_branch": (
+        "| settled on a branch",
+        "| at rest on a bough",
         "a branch under its feet",
         "a branch to stand on",
         "a perch beneath it",
@@ -358,6 +398,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not | off any branch",
     ),
     "bright_plumage": (
+        "brilliant colors",
+        "plumage | vivid",
         "bright plumage",
         "bright colors",
         "colorful feathers",
@@ -372,6 +414,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not | brown or gray",
     ),
     "warm_plumage": (
+        "warm colors",
+        "not | cool in color",
         "warm-colored plumage",
         "plumage in a warm color",
         "feathers in a warm tone",
@@ -385,6 +429,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "not | gray, blue or green",
     ),
     "in_water": (
+        "| close to the water",
+        "a lake behind it",
         "water around it",
         "water behind it",
         "a lake in the background",
@@ -398,6 +444,9 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "surroundings | wet",
     ),
     "in_forest": (
+        "| in a woodland",
+        "| between trees",
+        "woodland around it",
         "trees behind it",
         "trees around it",
         "a forest in the background",
@@ -410,6 +459,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "surroundings | wooded",
     ),
     "in_snow": (
+        "snowy surroundings",
         "snow around it",
         "snow on the ground",
         "snow in the background",
@@ -422,6 +472,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "surroundings | covered with snow",
     ),
     "in_meadow": (
+        "| on grass",
+        "background | grassy",
         "grass around it",
         "a meadow in the background",
         "green grass behind it",
@@ -434,6 +486,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "surroundings | grassy",
     ),
     "in_desert": (
+        "| on dry ground with sand",
+        "background | sandy",
         "sand around it",
         "a desert in the background",
         "sand behind it",
@@ -472,6 +526,8 @@ for colour, other in {
         f"plumage | mostly {word}",
         f"feathers | mainly {word}",
         f"main color | {word}",
+        f"color | mainly {word}",
+        f"| chiefly {word}",
     )
 PHRASES["grey_body"] += ("| grey", "plumage | mainly grey", "a grey body")
 

@@ -73,6 +73,9 @@ FORMS = Forms(
         "Is it true that {bird} has {what}?",
         "Does the image show a bird with {what}?",
         "Can one see that {bird} has {what}?",
+        "Do you believe that {bird} has {what}?",
+        "Am I right that {bird} has {what}?",
+        "Are we looking at a bird with {what}?",
         "Would you say that {bird} has {what}?",
     ),
     lacks=(
@@ -81,6 +84,8 @@ FORMS = Forms(
         "Does {bird} not have {what}?",
         "Is it false that {bird} has {what}?",
         "Is this a bird without {what}?",
+        "Do you believe that {bird} lacks {what}?",
+        "Are we looking at a bird without {what}?",
         "Is {what} missing?",
         "Is {what} absent from {bird}?",
     ),
@@ -93,11 +98,18 @@ FORMS = Forms(
         "Would you say that {owner} {part} {is_} {what}?",
         "Does the image show that {owner} {part} {is_} {what}?",
         "In the image, {is_} {owner} {part} {what}?",
+        "Do you believe that {owner} {part} {is_} {what}?",
+        "Am I right that {owner} {part} {is_} {what}?",
+        "Can one see that {owner} {part} {is_} {what}?",
+        "Is this a bird with {article}{part} that {is_} {what}?",
+        "Is it the case that the {part} {is_} {what}?",
     ),
     part_not=(
         "{is_} {owner} {part} not {what}?",
         "Is it false that {owner} {part} {is_} {what}?",
         "{is_} {owner} {part} anything but {what}?",
+        "Is it untrue that {owner} {part} {is_} {what}?",
+        "Do you believe that {owner} {part} {is_} not {what}?",
     ),
     bird=(
         "Is {bird} {what}?",
@@ -108,12 +120,16 @@ FORMS = Forms(
         "Do you see a bird that is {what}?",
         "Is it true that {bird} is {what}?",
         "Would you say that {bird} is {what}?",
+        "Do you believe that {bird} is {what}?",
+        "Am I right that {bird} is {what}?",
+        "Can one see that {bird} is {what}?",
     ),
     bird_not=(
         "Is {bird} not {what}?",
         "Is it false that {bird} is {what}?",
         "Is this a bird that is not {what}?",
         "Is {bird} anything but {what}?",
+        "Do you believe that {bird} is not {what}?",
     ),
 )
 
@@ -156,18 +172,41 @@ NEVER_FORMS = (
     "Can you see {what} in the picture?",
 )
 
-INSTRUCTIONS = (
-    "$question",
-    "$question Answer yes or no.",
-    "$question Please answer Yes or No.",
-    "$question Answer with Yes or No only.",
-    "$question Reply with one word, Yes or No.",
-    "$question\nAnswer the question using a single word or phrase.",
-    "Answer Yes or No: $question",
-    "Look at the image. $question Yes or no?",
-    "Question: $question Answer:",
-    "$question Say Yes if it is so, No if it is not.",
+SEPARATORS = (" ", " ", " ", "\n")
+BEFORE = (
+    "",
+    "Answer Yes or No:",
+    "Look at the image.",
+    "Question:",
+    "Look carefully at this photo and tell me:",
+    "Here is a question about the image.",
+    "Judge from the image alone:",
+    "Give a short answer.",
+    "Please reply with a single word.",
+    "I have a question about this image:",
+    "Tell me, yes or no:",
+    "Please think about the image before you reply.",
 )
+AFTER = (
+    "",
+    "Answer yes or no.",
+    "Please answer Yes or No.",
+    "Answer with Yes or No only.",
+    "Reply with one word, Yes or No.",
+    "Answer the question using a single word or phrase.",
+    "Yes or no?",
+    "Answer:",
+    "Say Yes if it is so, No if it is not.",
+    "Choose Yes or No.",
+    "Do not explain, only say Yes or No.",
+    "Give only Yes or No as the answer.",
+    "Your answer is one word.",
+    "Decide between Yes and No.",
+    "Is the answer Yes or No?",
+    "Reply yes or no without any other words.",
+)
+"""What may stand before and after a question in the training, in any combination."""
+
 UNSEEN_INSTRUCTIONS = (
     "$question Respond with Yes or No.",
     "Please look at the picture and answer this question with Yes or No. $question",
@@ -202,7 +241,9 @@ def compose(fact: str, phrase: str, forms: Forms, rng: np.random.Generator) -> Q
         form = pick(forms.bird_not if flip else forms.bird, rng)
     part = part.strip()
     is_ = "are" if part in PLURALS else "is"
-    text = form.format(bird=pick(BIRDS, rng), owner=pick(OWNERS, rng), part=part, is_=is_, what=what.strip())
+    article = "" if part in PLURALS else "an " if part.startswith(("e", "u")) else "a "
+    bird, owner = pick(BIRDS, rng), pick(OWNERS, rng)
+    text = form.format(bird=bird, owner=owner, article=article, part=part, is_=is_, what=what.strip())
     return Question(text[0].upper() + text[1:], fact, contrary != flip)
 
 
@@ -220,9 +261,14 @@ def random_question(rng: np.random.Generator, canonical: Sequence[Question]) -> 
 
 
 def random_prompt(question: Question, rng: np.random.Generator) -> str:
-    """`question` under the default's instruction (half of the time) or another one."""
-    chosen = default_instruction() if rng.random() < 0.5 else pick(INSTRUCTIONS, rng)
-    return instruct(question.text, chosen)
+    """`question` under the default's instruction (in four of ten) or another one."""
+    return instruct(question.text, default_instruction() if rng.random() < 0.4 else random_instruction(rng))
+
+
+def random_instruction(rng: np.random.Generator) -> str:
+    """Half of them have nothing before the question."""
+    before = pick(BEFORE, rng) if rng.random() < 0.5 else ""
+    return f"{before}{pick(SEPARATORS, rng)}$question{pick(SEPARATORS, rng)}{pick(AFTER, rng)}".strip()
 
 
 def unseen_questions(*, phrase: bool, form: bool, count: int, rng: np.random.Generator) -> list[Question]:

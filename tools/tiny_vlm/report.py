@@ -47,7 +47,7 @@ class Report:
 
     @property
     def least_auc(self) -> float:
-        return min(score.auc for score in self.canonical.values())
+        return float(np.nanmin([score.auc for score in self.canonical.values()]))
 
 
 def measure(
