@@ -38,7 +38,7 @@ def measure() -> dict[str, float]:
                 return scorer.score([scorer.conversation.inputs(image)])[0]
 
             def one_by_one(scorer: Scorer = scorer, n_questions: int = n_questions) -> torch.Tensor:
-                logits = torch.stack([scorer.one_by_one(image, k) for k in range(n_questions)])
+                logits = torch.stack([scorer.one_by_one(image, k)[1] for k in range(n_questions)])
                 return logits[:, list(scorer.conversation.answer_ids)]
 
             seconds = best_seconds({"shared": shared, "one by one": one_by_one}, rounds=5)

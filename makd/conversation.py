@@ -5,7 +5,7 @@ Holds the processor and no weights, so worker processes can have a copy.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Int
 from PIL.Image import Image
@@ -18,6 +18,20 @@ PACK_TOKENS = 256
 """Tokens of a pack: more would make the dense mask cost more than it saves."""
 
 Inputs = dict[str, Tensor]
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Makes of a picture what the model reads; a copy of it goes to each worker process."""
+
+    def inputs(self, image: Image) -> Any: ...
+
+
+class WholeImages:
+    """For a model that reads image and question together: the picture goes to it as it is."""
+
+    def inputs(self, image: Image) -> Image:
+        return image
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,9 @@ class Conversation:
 
     def inputs(self, image: Image, question: int = 0) -> Inputs:
         """What the model reads for one image and one question."""
-        return dict(self.processor(images=[image], text=[self.prompts[question]], return_tensors="pt"))
+        inputs = dict(self.processor(images=[image], text=[self.prompts[question]], return_tensors="pt"))
+        inputs.pop("labels", None)  # PaliGemma's processor adds them, and the model then wants a loss
+        return inputs
 
     def branches(self, image: Image, image_token: int) -> Branches:
         """All questions behind the image, cut by the processor itself: text in front can change how a question is cut.

@@ -1,9 +1,9 @@
 """Asking what the store lacks: images in shards, each committed before the next begins."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from makd.conversation import Inputs
+from makd.conversation import Reader
 from makd.errors import UserError
-from makd.files import main_checkout
+from makd.files import main_checkout, write_json
 from makd.pictures import load_rgb
 from makd.progress import progress_bar
 from makd.questions import Question
@@ -23,21 +23,12 @@ from makd.runtime import Runtime
 from makd.scorer import SelfTest
 from makd.store import Answers, AnswerStore
 
-BATCH_IMAGES = 16
-"""Images read through the model together, where their prompts are alike."""
 TEST_IMAGES = 2
 LOW_MASS = 0.9
 """Below this share of the next-token probability, yes and no are not what the model wants to say."""
 
 Mask = npt.NDArray[np.bool_]
-Loaded = tuple[str, Inputs | None, str | None]
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """Makes of a picture what the model reads; a copy of it goes to each worker process."""
-
-    def inputs(self, image: Image.Image) -> Inputs: ...
+Loaded = tuple[str, Any, str | None]
 
 
 @runtime_checkable
@@ -45,11 +36,14 @@ class Answerer(Protocol):
     """A model that answers a fixed list of questions: the part of `makd.scorer.Scorer` that is needed here."""
 
     @property
-    def conversation(self) -> Reader: ...
+    def reader(self) -> Reader: ...
+
+    @property
+    def why_one_by_one(self) -> str | None: ...
 
     def self_test(self, images: Sequence[Image.Image]) -> SelfTest: ...
 
-    def score(self, batch: Sequence[Inputs]) -> Float[Tensor, "images questions 2"]: ...
+    def score(self, batch: Sequence[Any]) -> Float[Tensor, "images questions 2"]: ...
 
 
 @dataclass
@@ -100,7 +94,7 @@ def ask_missing(
             asked = [question for question, lacks in zip(questions, pattern, strict=True) if lacks]
             some = images[rows]
             scorer = make_scorer(asked)
-            run_self_test(scorer, some)
+            run_self_test(scorer, some, store)
             for shard in answer_in_shards(scorer, some, runtime, report):
                 store.add(shard.image_ids, [question.id for question in asked], shard.answers)
                 report.asked += shard.answers.z_yes.size
@@ -130,11 +124,11 @@ def answer_in_shards(scorer: Answerer, images: pd.Series, runtime: Runtime, repo
     A batch never crosses a shard: one that was lost is asked again in the same batches, and gives the same bits.
     """
     shards = chunks(range(len(images)), runtime.shard_images)
-    batches = [chunks(shard, BATCH_IMAGES) for shard in shards]
+    batches = [chunks(shard, runtime.batch_images) for shard in shards]
     loader = DataLoader(
-        Pictures(images, scorer.conversation),
+        Pictures(images, scorer.reader),
         batch_sampler=[list(batch) for shard in batches for batch in shard],
-        num_workers=min(runtime.workers, len(images) // BATCH_IMAGES),
+        num_workers=min(runtime.workers, len(images) // runtime.batch_images),
         collate_fn=list,
     )
     loaded = iter(loader)
@@ -160,17 +154,28 @@ def chunks(items: Sequence[int], size: int) -> list[Sequence[int]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def run_self_test(scorer: Answerer, images: pd.Series) -> None:
-    """Refuse to ask anything if the fast way disagrees with the plain one on this model's own prompts."""
+def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> None:
+    """Refuse to ask anything if the fast way disagrees with the plain one on this model's own prompts.
+
+    What it saw of the first token goes beside the answers, as audit.json.
+    """
     readable = list(islice((picture for path in images if (picture := load_or_none(path))), TEST_IMAGES))
     if not readable:  # nothing will be asked
         return
+    if scorer.why_one_by_one is not None:
+        print(f"one forward pass a question: {scorer.why_one_by_one}", flush=True)
     result = scorer.self_test(readable)
+    write_json(asdict(result), store.folder / "audit.json")
     print(
         f"self-test: max |dq| {result.difference:.1g}, yes and no hold {result.mass:.1%} of the first token", flush=True
     )
     if result.mass < LOW_MASS:
-        print(f"warning: the model would rather begin with {result.top!r}; are prompt and template right?", flush=True)
+        tokens = ", ".join(f"{token!r} ({count})" for token, count in result.top_tokens.items())
+        print(
+            f"warning: over {result.pairs} questions the model would rather begin with {tokens}; "
+            "are prompt and template right?",
+            flush=True,
+        )
 
 
 def load_or_none(path: str) -> Image.Image | None:

@@ -12,7 +12,9 @@ class Runtime(Block):
     """The `runtime:` block of params.yaml."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device_map: Literal["auto"] | None = None  # auto: a multimodal LLM spread over all devices (needs accelerate)
     workers: int = Field(2, ge=0)  # processes that read and decode images; 0: this process does
+    batch_images: int = Field(16, ge=1)  # images that the multimodal LLM reads together; halved where memory is short
     shard_images: int = Field(64, ge=1)  # images whose answers are committed together
     progress: bool = True
 

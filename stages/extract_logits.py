@@ -28,7 +28,9 @@ class ExtractLogitsParams(Block):
     model: str
     revision: str | None
     dtype: Literal["float32", "bfloat16", "float16"]
+    quantization: Literal["8bit", "4bit"] | None
     attention: Literal["sdpa", "eager"]
+    shared_prefix: bool
     answers: tuple[str, str]
     processor: dict[str, Any]
     splits: tuple[Literal["train", "val", "test"], ...] = Field(min_length=1)
@@ -99,7 +101,9 @@ def provenance(block: ExtractLogitsParams, prompt: Path) -> dict[str, Any]:
         "prompt": prompt.read_text(encoding="utf-8"),
         "answers": list(block.answers),
         "dtype": block.dtype,
+        "quantization": block.quantization,
         "attention": block.attention,
+        "shared_prefix": block.shared_prefix,
         "processor": block.processor,
     }
 
@@ -124,6 +128,9 @@ def ask(
             dtype=getattr(torch, block.dtype),
             attention=block.attention,
             device=choose_device(runtime.device),
+            device_map=runtime.device_map,
+            quantization=block.quantization,
+            share=block.shared_prefix,
             processor_kwargs=block.processor,
         )
 

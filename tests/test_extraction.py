@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from makd.extraction import BATCH_IMAGES, Report, ask_missing
+from makd.extraction import Report, ask_missing
 from makd.questions import Question
 from makd.runtime import Runtime
 from makd.scorer import SelfTest
@@ -30,12 +30,13 @@ class FakeScorer:
 
     def __init__(self, questions: list[Question], log: list[tuple[int, int]], stop_after: int) -> None:
         self.levels = torch.tensor([float(question.text.split()[-1][:-1]) for question in questions])
-        self.conversation, self.log, self.left = FakeConversation(), log, stop_after
+        self.reader, self.log, self.left = FakeConversation(), log, stop_after
         self.tested = False
+        self.why_one_by_one = None
 
     def self_test(self, images: Sequence[Image.Image]) -> SelfTest:
         self.tested = True
-        return SelfTest(0.0, 1.0, "Yes")
+        return SelfTest(0.0, 2, 1.0, 1.0, {"Yes": 2})
 
     def score(self, batch: Sequence[dict[str, torch.Tensor]]) -> torch.Tensor:
         assert self.tested, "the self-test comes first: it prepares the real scorer"
@@ -93,7 +94,7 @@ def test_worker_processes_find_the_same(store: AnswerStore, images: pd.Series, t
     many = pd.concat(
         [many, images.set_axis([f"more{k}" for k in range(10)]), images.set_axis([f"x{k}" for k in range(10)])]
     )
-    assert len(many) >= 2 * BATCH_IMAGES
+    assert len(many) >= 2 * Runtime().batch_images
     ask(other, many, QUESTIONS, runtime=RUNTIME.model_copy(update={"workers": 2, "shard_images": 20}))
     np.testing.assert_array_equal(other.read(list(images.index), IDS).z_yes, store.read(list(images.index), IDS).z_yes)
 

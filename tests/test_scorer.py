@@ -1,24 +1,29 @@
-"""Shared prefix against one forward pass a question, on a tiny random InternVL: tiles, batches, unequal questions."""
+"""Shared prefix against one forward pass a question: tiny random models, tiles, batches, unequal questions.
+
+What no architecture changes is tested on InternVL alone.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers as hf
 from PIL import Image
 
 from makd.errors import UserError
 from makd.packing import Pack
 from makd.scorer import Scorer, alike, p_yes
-from tests.tiny_models import CHAT_TEMPLATE, save_tiny_internvl
+from tests.tiny_models import ONE_BY_ONE, SHARING, chat_template, save_tiny_internvl, save_tiny_llava_next
 
 QUESTIONS = [
     "Does the bird have a crest?",
     "Is the tail long?",
     "Is it?",
     "Does the bird have a tail that is longer than any other response to the question of this test?",
+    "Does the bird have a crest, or is it long?",
 ]
-SIZES = ((32, 32), (64, 32), (64, 64), (32, 96), (32, 32))  # 1, 3, 5, 4 and 1 tiles with the thumbnail
+SIZES = ((32, 32), (64, 32), (64, 64), (32, 96), (32, 32), (96, 64))  # InternVL: 1, 3, 5, 4, 1 and 7 tiles
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +46,13 @@ def plain(scorer: Scorer, images: list[Image.Image]) -> torch.Tensor:
     """The reference: the model's own logits, a forward pass each."""
     yes_no = list(scorer.conversation.answer_ids)
     return torch.stack(
-        [torch.stack([scorer.one_by_one(image, k)[yes_no] for k in range(len(QUESTIONS))]) for image in images]
+        [torch.stack([scorer.one_by_one(image, k)[1][yes_no] for k in range(len(QUESTIONS))]) for image in images]
     )
 
 
 def score(scorer: Scorer, images: list[Image.Image]) -> torch.Tensor:
     scorer.prepare(images[0])
-    return scorer.score([scorer.conversation.inputs(image) for image in images])
+    return scorer.score([scorer.reader.inputs(image) for image in images])
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +60,122 @@ def reference(folder: Path, images: list[Image.Image]) -> torch.Tensor:
     return plain(Scorer(folder, QUESTIONS), images)
 
 
-def test_packed_equals_one_by_one(scorer: Scorer, images: list[Image.Image], reference: torch.Tensor) -> None:
-    found = score(scorer, images)
-    assert (p_yes(found) - p_yes(reference)).abs().max() <= 1e-5
-    assert p_yes(reference).std() > 0.1, "answers that do not vary prove nothing"
+@pytest.mark.parametrize("architecture", SHARING)
+def test_a_shared_prefix_changes_no_answer(architecture: str, tmp_path: Path, images: list[Image.Image]) -> None:
+    scorer = Scorer(SHARING[architecture](tmp_path), QUESTIONS)
+    assert scorer.why_one_by_one is None
+    expected = p_yes(plain(scorer, images))
+    assert expected.std() > 0.1, "answers that do not vary prove nothing"
+    found = p_yes(score(scorer, images))
+    assert (found - expected).abs().max() <= 1e-5
+    backwards = p_yes(score(scorer, images[::-1])).flip(0)
+    assert (backwards - expected).abs().max() <= 1e-5, "an image changed the answers about another"
+
+
+@pytest.mark.parametrize("architecture", ONE_BY_ONE)
+def test_what_cannot_share_is_read_one_by_one(architecture: str, tmp_path: Path, images: list[Image.Image]) -> None:
+    scorer = Scorer(ONE_BY_ONE[architecture](tmp_path), QUESTIONS)
+    assert scorer.why_one_by_one is not None
+    assert scorer.self_test(images[:1]).difference == 0
+    assert (p_yes(score(scorer, images[:3])) - p_yes(plain(scorer, images[:3]))).abs().max() <= 1e-5
+
+
+def test_one_by_one_can_be_asked_for(folder: Path, images: list[Image.Image], reference: torch.Tensor) -> None:
+    scorer = Scorer(folder, QUESTIONS, share=False)
+    assert scorer.why_one_by_one == "extract_logits.shared_prefix is false"
+    assert (p_yes(score(scorer, images)) - p_yes(reference)).abs().max() <= 1e-5
+
+
+def test_the_self_test_catches_a_model_that_must_not_share(
+    tmp_path: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("makd.scorer.why_not_shared", lambda config: None)
+    scorer = Scorer(ONE_BY_ONE["PaliGemma"](tmp_path), QUESTIONS)
+    with pytest.raises(UserError, match="shared_prefix to false"):
+        scorer.self_test(images[1:3])
+
+
+@pytest.mark.parametrize("architecture", ["Qwen2-VL", "Qwen2.5-VL", "Qwen3-VL"])
+def test_the_self_test_catches_m_rope_without_its_delta(
+    architecture: str, tmp_path: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = Scorer(SHARING[architecture](tmp_path), QUESTIONS)
+    forward = type(scorer.model.base_model).forward
+
+    def forgetful(self: torch.nn.Module, *args: object, **kwargs: object) -> object:
+        found = forward(self, *args, **kwargs)
+        if "pixel_values" in kwargs and kwargs.get("use_cache"):
+            self.rope_deltas = torch.zeros(1, 1, dtype=torch.int64)  # as if an image had a position a token
+        return found
+
+    monkeypatch.setattr(type(scorer.model.base_model), "forward", forgetful)
+    with pytest.raises(UserError, match="self-test"):
+        scorer.self_test(images[1:3])
+
+
+@pytest.mark.parametrize("architecture", ["Gemma 3", "LLaVA-NeXT, Mistral"])
+def test_the_self_test_catches_a_mask_that_ignores_the_window(
+    architecture: str, tmp_path: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = Pack.mask
+    monkeypatch.setattr(Pack, "mask", lambda self, prefix, dtype, window: mask(self, prefix, dtype))
+    with pytest.raises(UserError, match="self-test"):
+        Scorer(SHARING[architecture](tmp_path), QUESTIONS).self_test(images[1:3])
+
+
+def test_the_two_rows_follow_what_the_model_does_to_its_logits(
+    tmp_path: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny_llava_next(
+        tmp_path, text="gemma2", head_dim=16, final_logit_softcapping=2.0, layer_types=["full_attention"] * 3
+    )
+    scorer = Scorer(tmp_path, QUESTIONS, attention="eager")
+    assert scorer.self_test(images[:2]).difference <= 1e-5
+    assert score(scorer, images[:2]).abs().max() < 2
+    scorer.transform = lambda logits: logits
+    with pytest.raises(UserError, match="from its last hidden state"):
+        scorer.self_test(images[:2])
+
+
+def test_rotary_frequencies_that_were_never_filled_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = hf.AutoModelForImageTextToText.from_pretrained
+
+    def careless(*args: object, **kwargs: object) -> torch.nn.Module:
+        model: torch.nn.Module = load(*args, **kwargs)
+        for name, values in model.named_buffers():
+            if "inv_freq" in name:
+                values.fill_(0.1)
+        return model
+
+    monkeypatch.setattr(hf.AutoModelForImageTextToText, "from_pretrained", careless)
+    with pytest.raises(UserError, match=r"inv_freq of .* is not what its configuration says"):
+        Scorer(folder, QUESTIONS)
+
+
+def test_a_batch_that_does_not_fit_is_halved(
+    scorer: Scorer, images: list[Image.Image], reference: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Scorer.hidden_in_one_go
+
+    def cramped(self: Scorer, batch: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError
+        return whole(self, batch)
+
+    monkeypatch.setattr(Scorer, "hidden_in_one_go", cramped)
+    found = score(scorer, [images[0], images[0], images[4]])
+    assert (p_yes(found) - p_yes(reference[[0, 0, 4]])).abs().max() <= 1e-5
+
+
+def test_an_image_that_does_not_fit_says_what_to_change(
+    scorer: Scorer, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cramped(self: Scorer, batch: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Scorer, "hidden_in_one_go", cramped)
+    with pytest.raises(UserError, match="too little memory for one image"):
+        score(scorer, images[:1])
 
 
 def test_several_packs_give_the_same_as_one(
@@ -89,10 +206,13 @@ def test_an_image_does_not_leak_into_the_next(scorer: Scorer, images: list[Image
 @pytest.mark.parametrize(
     ("name", "broken"),
     [
-        ("mask", lambda self, prefix, dtype: torch.zeros(1, 1, len(self.ids), prefix + len(self.ids), dtype=dtype)),
         (
             "mask",
-            lambda self, prefix, dtype: torch.full(
+            lambda self, prefix, dtype, window: torch.zeros(1, 1, len(self.ids), prefix + len(self.ids), dtype=dtype),
+        ),
+        (
+            "mask",
+            lambda self, prefix, dtype, window: torch.full(
                 (len(self.ids), prefix + len(self.ids)), torch.finfo(dtype).min, dtype=dtype
             ).triu(prefix + 1)[None, None],
         ),
@@ -119,13 +239,6 @@ def test_the_self_test_catches_positions_that_do_not_restart(
             packed.depth.copy_(torch.arange(len(packed.depth)))
 
     monkeypatch.setattr(Scorer, "prepare", with_running_positions)
-    mask = Pack.mask
-
-    def right_mask(self: Pack, prefix: int, dtype: torch.dtype) -> torch.Tensor:
-        starts = torch.cat([torch.zeros(1, dtype=torch.int64), self.last[:-1] + 1])
-        return mask(Pack(self.ids, self.depth - starts[self.branch], self.branch, self.last), prefix, dtype)
-
-    monkeypatch.setattr(Pack, "mask", right_mask)
     with pytest.raises(UserError, match="self-test"):
         scorer.self_test(images[:2])
 
@@ -133,7 +246,8 @@ def test_the_self_test_catches_positions_that_do_not_restart(
 def test_the_self_test_reports_agreement_and_mass(scorer: Scorer, images: list[Image.Image]) -> None:
     result = scorer.self_test(images[:2])
     assert result.difference <= 1e-5
-    assert 0 < result.mass < 0.5, "a random model does not want to say yes or no"
+    assert 0 < result.least_mass < result.mass < 0.5, "a random model does not want to say yes or no"
+    assert result.pairs == sum(result.top_tokens.values()) == 2 * len(QUESTIONS)
 
 
 def test_bfloat16_keeps_float32_answers(folder: Path, images: list[Image.Image], reference: torch.Tensor) -> None:
@@ -174,7 +288,7 @@ def test_a_model_without_a_chat_template_is_refused(folder: Path, tmp_path: Path
 def question_first(folder: Path, tmp_path: Path) -> Path:
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    template = CHAT_TEMPLATE.replace("in message['content']", "in message['content'] | reverse")
+    template = chat_template("<IMG_CONTEXT>").replace("in message['content']", "in message['content'] | reverse")
     (tmp_path / "chat_template.jinja").write_text(template)
     return tmp_path
 

@@ -53,7 +53,9 @@ def params(model: Path, n_questions: int = 3, **changed: Any) -> Params:
         "model": str(model),
         "revision": None,
         "dtype": "float32",
+        "quantization": None,
         "attention": "sdpa",
+        "shared_prefix": True,
         "answers": ["Yes", "No"],
         "processor": {},
         "splits": ["train", "test"],
@@ -130,7 +132,10 @@ def test_a_lost_store_is_filled_from_the_tables_of_the_last_run(
     assert asked(capsys) == N_IMAGES  # the third question alone
 
 
-@pytest.mark.parametrize("changed", [{"dtype": "bfloat16"}, {"attention": "eager"}, {"processor": {"max_patches": 1}}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"dtype": "bfloat16"}, {"attention": "eager"}, {"processor": {"max_patches": 1}}, {"shared_prefix": False}],
+)
 def test_what_determines_a_number_asks_all_anew(
     model: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str], changed: dict[str, Any]
 ) -> None:

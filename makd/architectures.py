@@ -1,0 +1,92 @@
+"""What differs between image-text models where a prefix is shared: what can be, what a mask needs, what a head adds."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from makd.errors import UserError
+
+QUESTION_REACHES_THE_PREFIX = {
+    "paligemma": "its image tokens attend to the question",
+    "instructblip": "its Q-Former reads the question",
+    "instructblipvideo": "its Q-Former reads the question",
+    "mllama": "its image enters by cross-attention, which has masks of its own",
+}
+MASKED_LAYERS = {"full_attention", "sliding_attention"}
+
+
+def why_not_shared(config: Any) -> str | None:
+    """Why a model must read image and question together, one by one; None where a prefix can be shared."""
+    if config.model_type in QUESTION_REACHES_THE_PREFIX:
+        return QUESTION_REACHES_THE_PREFIX[config.model_type]
+    other = sorted(set(layer_types(config)) - MASKED_LAYERS)
+    return f"it has layers of the kind {', '.join(other)}, which take no mask" if other else None
+
+
+def layer_types(config: Any) -> list[str]:
+    return list(getattr(config.get_text_config(), "layer_types", None) or [])
+
+
+def windows(config: Any) -> dict[str, int | None] | int | None:
+    """Which window of positions each kind of layer sees; a mask a kind where there are several, else one for all."""
+    window = getattr(config.get_text_config(), "sliding_window", None)
+    kinds = layer_types(config)
+    if "sliding_attention" in kinds:
+        return {"full_attention": None, "sliding_attention": window}
+    return None if kinds else window  # without a list (Mistral), all layers slide
+
+
+def logit_transform(config: Any) -> Callable[[Float[Tensor, "*shape"]], Float[Tensor, "*shape"]]:
+    """What a model does to the product of hidden state and output matrix (Gemma 2, Cohere, Granite); mostly nothing."""
+    text = config.get_text_config()
+    factor = (getattr(text, "logit_scale", None) or 1.0) / (getattr(text, "logits_scaling", None) or 1.0)
+    cap = getattr(text, "final_logit_softcapping", None)
+
+    def transform(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        logits = logits * factor
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    return transform
+
+
+def image_token_id(config: Any) -> int:
+    for name in ("image_token_id", "image_token_index"):
+        if getattr(config, name, None) is not None:
+            return int(getattr(config, name))
+    raise UserError(f"{type(config).__name__} names no image token; this architecture is not supported")
+
+
+def check_rotary(model: nn.Module) -> None:
+    """Refuse a model whose rotary frequencies are not those of its configuration.
+
+    They are in no checkpoint. Loaders leave such buffers as uninitialised memory where a class does not fill them again
+    (https://github.com/huggingface/transformers/issues/48892): answers are finite and wrong, and agree with themselves.
+
+    Raises:
+        UserError: the frequencies of a module differ from those of a new one.
+    """
+    for name, module, found in rotary_buffers(model):
+        expected = dict(fresh(module).named_buffers(recurse=False))
+        for buffer, values in found.items():
+            rtol = 2 * torch.finfo(values.dtype).eps
+            if not torch.allclose(values.cpu().double(), expected[buffer].double(), rtol=rtol):
+                raise UserError(
+                    f"extract_logits.model: {name}.{buffer} of {type(model).__name__} is not what its configuration "
+                    "says; the model was loaded wrongly, its answers would be noise"
+                )
+
+
+def rotary_buffers(model: nn.Module) -> Iterator[tuple[str, nn.Module, dict[str, Tensor]]]:
+    """Modules that compute rotary frequencies from a configuration, with those frequencies."""
+    for name, module in model.named_modules():
+        found = {buffer: values for buffer, values in module.named_buffers(recurse=False) if "inv_freq" in buffer}
+        if found and hasattr(module, "config"):
+            yield name, module, found
+
+
+def fresh(module: nn.Module) -> nn.Module:
+    with torch.device("cpu"):
+        return type(module)(config=module.config)
