@@ -39,17 +39,27 @@ def windows(config: Any) -> dict[str, int | None] | int | None:
     return None if kinds else window  # without a list (Mistral), all layers slide
 
 
-def logit_transform(config: Any) -> Callable[[Float[Tensor, "*shape"]], Float[Tensor, "*shape"]]:
-    """What a model does to the product of hidden state and output matrix (Gemma 2, Cohere, Granite); mostly nothing."""
+Transform = Callable[[Float[Tensor, "*shape"]], Float[Tensor, "*shape"]]
+
+
+def logit_transforms(config: Any) -> list[Transform]:
+    """What a model may do to the product of hidden state and output matrix: nothing, or what its configuration says.
+
+    Gemma caps it, Cohere and Granite scale it, and some classes forget to: the self-test finds out which holds.
+    """
     text = config.get_text_config()
     factor = (getattr(text, "logit_scale", None) or 1.0) / (getattr(text, "logits_scaling", None) or 1.0)
     cap = getattr(text, "final_logit_softcapping", None)
 
-    def transform(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def configured(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         logits = logits * factor
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
-    return transform
+    return [configured, as_it_is]
+
+
+def as_it_is(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    return logits
 
 
 def image_token_id(config: Any) -> int:

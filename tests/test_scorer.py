@@ -3,6 +3,7 @@
 What no architecture changes is tested on InternVL alone.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,14 @@ from PIL import Image
 from makd.errors import UserError
 from makd.packing import Pack
 from makd.scorer import Scorer, alike, p_yes
-from tests.tiny_models import ONE_BY_ONE, SHARING, chat_template, save_tiny_internvl, save_tiny_llava_next
+from tests.tiny_models import (
+    ONE_BY_ONE,
+    SHARING,
+    chat_template,
+    save_tiny_internvl,
+    save_tiny_llava_next,
+    save_tiny_paligemma,
+)
 
 QUESTIONS = [
     "Does the bird have a crest?",
@@ -123,16 +131,20 @@ def test_the_self_test_catches_a_mask_that_ignores_the_window(
         Scorer(SHARING[architecture](tmp_path), QUESTIONS).self_test(images[1:3])
 
 
+CAPPED = {"text": "gemma2", "head_dim": 16, "final_logit_softcapping": 2.0, "layer_types": ["full_attention"] * 3}
+
+
+@pytest.mark.parametrize(("save", "capped"), [(save_tiny_llava_next, False), (save_tiny_paligemma, True)])
 def test_the_two_rows_follow_what_the_model_does_to_its_logits(
-    tmp_path: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, images: list[Image.Image], save: Callable[..., Path], capped: bool
 ) -> None:
-    save_tiny_llava_next(
-        tmp_path, text="gemma2", head_dim=16, final_logit_softcapping=2.0, layer_types=["full_attention"] * 3
-    )
-    scorer = Scorer(tmp_path, QUESTIONS, attention="eager")
+    """Transformers' LLaVA-NeXT leaves out the cap that its language model asks for; PaliGemma does not."""
+    scorer = Scorer(save(tmp_path, **CAPPED), QUESTIONS, attention="eager")
     assert scorer.self_test(images[:2]).difference <= 1e-5
-    assert score(scorer, images[:2]).abs().max() < 2
-    scorer.transform = lambda logits: logits
+    found = score(scorer, images[:2])
+    assert (p_yes(found) - p_yes(plain(scorer, images[:2]))).abs().max() <= 1e-5
+    assert bool(found.abs().max() < 2) is capped
+    scorer.bias = torch.tensor([3.0, 0.0])
     with pytest.raises(UserError, match="from its last hidden state"):
         scorer.self_test(images[:2])
 

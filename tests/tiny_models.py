@@ -296,7 +296,7 @@ def save_tiny_gemma3(folder: Path, seed: int = 0) -> Path:
     return save(hf.Gemma3ForConditionalGeneration, config, processor, folder, seed, louder=0.3)
 
 
-def save_tiny_paligemma(folder: Path, seed: int = 0) -> Path:
+def save_tiny_paligemma(folder: Path, seed: int = 0, text: str = "gemma", **changes: Any) -> Path:
     """PaliGemma with a chat template: its prefix sees the question, so nothing can be shared."""
     tokenizer = tiny_tokenizer(bos_token="<bos>", image_token="<image>")
     image_processor = hf.SiglipImageProcessor(size=SIDE)
@@ -306,7 +306,7 @@ def save_tiny_paligemma(folder: Path, seed: int = 0) -> Path:
     )
     config = hf.PaliGemmaConfig(
         vision_config=VISION_CONFIG | {"model_type": "siglip_vision_model", "vision_use_head": False},
-        text_config=text_config(tokenizer, "gemma", head_dim=16),
+        text_config=text_config(tokenizer, text, **{"head_dim": 16} | changes),
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         projection_dim=64,
     )
