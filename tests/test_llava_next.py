@@ -136,7 +136,7 @@ def test_packed_equals_one_by_one(scorer: Scorer, images: list[Image.Image]) -> 
     found = scorer.score([scorer.conversation.inputs(image) for image in batch])
     yes_no = list(scorer.conversation.answer_ids)
     plain = torch.stack(
-        [torch.stack([scorer.one_by_one(image, k)[yes_no] for k in range(len(QUESTIONS))]) for image in batch]
+        [torch.stack([scorer.one_by_one(image, k)[1][yes_no] for k in range(len(QUESTIONS))]) for image in batch]
     )
     assert (p_yes(found) - p_yes(plain)).abs().max() <= 1e-5
     assert p_yes(plain).std(dim=0).min() > 0.02, "answers that do not depend on the image prove nothing"

@@ -1,6 +1,6 @@
 """Tiny random multimodal LLMs in Hugging Face format, made from local configs: the classes of the real ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +42,18 @@ def chat_template(image: str) -> str:
     return CHAT_TEMPLATE.replace("IMAGE", image)
 
 
-def tiny_tokenizer(*special: str, **roles: str) -> hf.PreTrainedTokenizerFast:
-    """Byte-level BPE in which "Yes" and "No" are one token each; `special` and the values of `roles` are tokens too."""
+def tiny_tokenizer(*special: str, texts: Sequence[str] = (TEXT,), **roles: str) -> hf.PreTrainedTokenizerFast:
+    """Byte-level BPE learnt from `texts`; "Yes", "No", `special` and `roles` are one token each."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
+        vocab_size=400 if texts == (TEXT,) else 1000,
         special_tokens=list(dict.fromkeys(["<pad>", "<|im_end|>", "<|im_start|>", *special, *roles.values()])),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([TEXT, "Yes", "No", "Yes", "No"], trainer)
+    tokenizer.train_from_iterator([*texts, "Yes", "No", "Yes", "No"], trainer)
     return hf.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<|im_end|>", extra_special_tokens=roles
     )

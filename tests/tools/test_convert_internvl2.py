@@ -173,9 +173,10 @@ def test_the_scorer_takes_it(converted: Path, images: dict[tuple[int, int], Imag
     # Below the maximum length: there one base of the rotary positions holds for all sequences
     some = [images[SHORT], images[64, 32]]
     assert scorer.self_test(some).difference <= 1e-5
-    plain = torch.stack([torch.stack([scorer.one_by_one(image, k) for k in range(len(QUESTIONS))]) for image in some])[
-        ..., list(scorer.conversation.answer_ids)
-    ]
+    answers = list(scorer.conversation.answer_ids)
+    plain = torch.stack(
+        [torch.stack([scorer.one_by_one(image, k)[1][answers] for k in range(len(QUESTIONS))]) for image in some]
+    )
     found = scorer.score([scorer.conversation.inputs(image) for image in some])
     assert (p_yes(found) - p_yes(plain)).abs().max() <= 1e-5
     assert p_yes(plain).std() > 0.05

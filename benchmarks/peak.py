@@ -1,0 +1,38 @@
+"""The most memory that asking takes beyond the loaded model, of a process of its own (Linux)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def peak_bytes(model: Path, n_questions: int, size: tuple[int, int]) -> int:
+    arguments = [str(model), str(n_questions), *map(str, size)]
+    done = subprocess.run([sys.executable, "-m", "benchmarks.peak", *arguments], check=True, capture_output=True)
+    return int(done.stdout.split()[-1])
+
+
+def status(field: str) -> int:
+    """A field of /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) * 1024
+
+
+def main() -> None:
+    from benchmarks.questions import questions
+    from benchmarks.scorer import noise
+    from makd.scorer import Scorer
+
+    model, n_questions, width, height = Path(sys.argv[1]), *map(int, sys.argv[2:])
+    image = noise((width, height))
+    scorer = Scorer(model, questions(n_questions))
+    scorer.prepare(image)
+    inputs = scorer.conversation.inputs(image)
+    scorer.score([inputs])  # libraries allocate on first use
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # sets the peak back
+    scorer.score([inputs])
+    print(status("VmHWM") - before)
+
+
+if __name__ == "__main__":
+    main()
