@@ -1,4 +1,7 @@
-"""The finished tables: what the store knows of the wanted images and questions, in a stable order."""
+"""The finished tables: what the store knows of the wanted images and questions, in a stable order.
+
+Both are written in row groups from blocks of images, so that no run is too large for memory.
+"""
 
 from pathlib import Path
 
@@ -7,49 +10,64 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from makd.files import write_parquet
+from makd.files import parquet_writer
 from makd.manifest import SCHEMA
 from makd.questions import Question
-from makd.store import Answers, AnswerStore
+from makd.store import AnswerReader, Answers, AnswerStore, block_images
 
 STORE_KEY = b"makd.store_key"
+IMPORTED_ROWS = 2**22
+"""Rows of data/answers.parquet that are read together."""
+IDS = pa.dictionary(pa.int32(), pa.string())
+ANSWERS = pa.schema(
+    [
+        ("image_id", IDS),
+        ("question_id", IDS),
+        ("z_yes", pa.float32()),
+        ("z_no", pa.float32()),
+        ("p_yes", pa.float32()),
+        ("exact", pa.bool_()),
+    ]
+)
 
 
-def write_aspects(
-    manifest: pd.DataFrame, image_ids: pd.Index, questions: list[Question], answers: Answers, path: Path
-) -> None:
+def write_aspects(manifest: pd.DataFrame, questions: list[Question], reader: AnswerReader, path: Path) -> None:
     """data/aspects.parquet: the manifest's rows and columns, then P(yes) of each question; null without an answer.
 
     Args:
-        manifest: every image of the dataset.
-        image_ids: distinct; the rows of `answers`. Images that are not among them get nulls.
-        questions: the columns of `answers`.
-        answers: what the store knows.
+        manifest: every image of the dataset. Those that the reader does not look at get nulls.
+        questions: those of the reader, in its order.
+        reader: of what the store knows.
         path: the Parquet file to write.
     """
-    rows = image_ids.get_indexer(manifest["image_id"])
-    p_yes = np.where((rows >= 0)[:, None], answers.p_yes[rows], np.nan).astype(np.float32)
-    table = pa.Table.from_pandas(manifest, schema=SCHEMA, preserve_index=False).replace_schema_metadata(None)
-    for column, question in enumerate(questions):
-        table = table.append_column(question.text, pa.array(p_yes[:, column], from_pandas=True))
-    write_parquet(table, path)
+    at = reader.image_ids.get_indexer(manifest["image_id"])
+    schema = pa.schema([*SCHEMA, *(pa.field(question.text, pa.float32()) for question in questions)])
+    step = block_images(len(questions))
+    with parquet_writer(schema, path) as writer:
+        for start in range(0, len(manifest), step):
+            rows = slice(start, start + step)
+            keys = pa.Table.from_pandas(manifest.iloc[rows], schema=SCHEMA, preserve_index=False)
+            p_yes = reader.read(at[rows]).p_yes
+            columns = [pa.array(column, from_pandas=True) for column in p_yes.T]
+            writer.write_table(pa.table([*keys.columns, *columns], schema=schema), row_group_size=step)
 
 
-def write_answers(store_key: str, image_ids: pd.Index, questions: list[Question], answers: Answers, path: Path) -> None:
+def write_answers(store_key: str, reader: AnswerReader, path: Path) -> None:
     """data/answers.parquet: a row an answer, with the key of the store that it came from."""
-    row, column = np.nonzero(~answers.missing)
-    ids = pa.array([question.id for question in questions], pa.string())
-    table = pa.table(
-        {
-            "image_id": pa.DictionaryArray.from_arrays(pa.array(row, pa.int32()), pa.array(image_ids, pa.string())),
-            "question_id": pa.DictionaryArray.from_arrays(pa.array(column, pa.int32()), ids),
-            "z_yes": answers.z_yes[row, column],
-            "z_no": answers.z_no[row, column],
-            "p_yes": answers.p_yes[row, column],
-            "exact": np.ones(len(row), bool),
-        }
-    )
-    write_parquet(table.replace_schema_metadata({STORE_KEY: store_key}), path)
+    with parquet_writer(ANSWERS.with_metadata({STORE_KEY: store_key}), path) as writer:
+        for rows, answers in reader.blocks():
+            writer.write_table(long_table(reader.image_ids[rows], reader.question_ids, answers))
+
+
+def long_table(image_ids: pd.Index, question_ids: pd.Index, answers: Answers) -> pa.Table:
+    """The answers that there are, by image, then by question."""
+    at = row, column = np.nonzero(~answers.missing)
+    ids = [
+        pa.DictionaryArray.from_arrays(pa.array(code, pa.int32()), pa.array(names, pa.string()))
+        for code, names in ((row, image_ids), (column, question_ids))
+    ]
+    values = [answers.z_yes[at], answers.z_no[at], answers.p_yes[at], np.ones(len(row), bool)]
+    return pa.table([*ids, *map(pa.array, values)], schema=ANSWERS)
 
 
 def import_answers(path: Path, store: AnswerStore) -> int:
@@ -59,15 +77,30 @@ def import_answers(path: Path, store: AnswerStore) -> int:
     """
     if not path.exists() or (pq.read_schema(path).metadata or {}).get(STORE_KEY) != store.key.encode():
         return 0
-    table = pd.read_parquet(path)
-    image_ids, question_ids = pd.Index(table["image_id"].unique()), pd.Index(table["question_id"].unique())
-    wide = Answers(*(np.full((len(image_ids), len(question_ids)), np.nan, np.float32) for _ in range(2)))
-    place = image_ids.get_indexer(table["image_id"]), question_ids.get_indexer(table["question_id"])
-    wide.z_yes[place], wide.z_no[place] = table["z_yes"], table["z_no"]
-    known = ~store.read(list(image_ids), list(question_ids)).missing
-    for values in (wide.z_yes, wide.z_no):
-        values[known] = np.nan
-    imported = int((~wide.missing).sum())
-    if imported:
-        store.add(list(image_ids), list(question_ids), wide)
+    imported = 0
+    with pq.ParquetFile(path) as file:
+        image_ids, question_ids = (distinct(file, name) for name in ("image_id", "question_id"))
+        reader = store.reader(image_ids, question_ids)
+        for batch in file.iter_batches(IMPORTED_ROWS, columns=["image_id", "question_id", "z_yes", "z_no"]):
+            table = batch.to_pandas()
+            row, images = pd.factorize(reader.image_ids.get_indexer(table["image_id"]))
+            column = reader.question_ids.get_indexer(table["question_id"])
+            wide = Answers(*(np.full((len(images), len(question_ids)), np.nan, np.float32) for _ in range(2)))
+            wide.z_yes[row, column], wide.z_no[row, column] = table["z_yes"], table["z_no"]
+            known = ~reader.read(images).missing
+            for values in (wide.z_yes, wide.z_no):
+                values[known] = np.nan
+            lacking = ~wide.missing.all(axis=1)
+            if lacking.any():
+                fresh = Answers(wide.z_yes[lacking], wide.z_no[lacking])
+                store.add(list(reader.image_ids[images[lacking]]), question_ids, fresh)
+                imported += int((~fresh.missing).sum())
     return imported
+
+
+def distinct(file: pq.ParquetFile, name: str) -> list[str]:
+    """The values of a column of strings, in the order of their first rows."""
+    found: dict[str, None] = {}
+    for batch in file.iter_batches(IMPORTED_ROWS, columns=[name]):
+        found |= dict.fromkeys(batch.column(0).unique().to_pylist())
+    return list(found)

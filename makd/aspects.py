@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.parquet as pq
 
 from makd.errors import UserError
 
 KEY_COLUMNS = ("image_id", "path", "split", "label", "class_name")
+BATCH_ROWS = 2**15
+"""Rows of the table that are read together."""
 
 
 def read_aspects(path: Path) -> pd.DataFrame:
@@ -21,17 +24,34 @@ def question_columns(table: pd.DataFrame) -> list[str]:
     return [column for column in table.columns if column not in KEY_COLUMNS]
 
 
-def p_yes_matrix(table: pd.DataFrame, image_ids: pd.Series) -> npt.NDArray[np.float32]:
+def asked_questions(path: Path) -> list[str]:
+    """The question texts of an aspect table, in rank order, without its rows."""
+    return question_columns(pq.read_schema(path).empty_table().to_pandas())  # as pandas sees them: an index is none
+
+
+def p_yes_matrix(path: Path, image_ids: pd.Series) -> npt.NDArray[np.float32]:
     """P(yes) of the images, shape (images, Q), in [0, 1] or NaN, in the order of `image_ids`.
+
+    Read in batches: the matrix is all that is held of a table that may be larger.
 
     Raises:
         UserError: an image has no row at all (a row of nulls is fine).
     """
-    by_image = table.drop_duplicates("image_id").set_index("image_id")[question_columns(table)]
-    missing = image_ids[~image_ids.isin(by_image.index)]
-    if len(missing):
+    questions = asked_questions(path)
+    wanted = pd.Index(image_ids.unique())
+    p_yes = np.full((len(wanted), len(questions)), np.nan, np.float32)
+    has_row = np.zeros(len(wanted), np.bool_)
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=["image_id", *questions]):
+            rows = wanted.get_indexer(batch.column("image_id").to_pandas())
+            here = np.flatnonzero(rows >= 0)
+            for column, question in enumerate(questions):
+                p_yes[rows[here], column] = batch.column(question).to_numpy(zero_copy_only=False)[here]
+            has_row[rows[here]] = True
+    if not has_row.all():
+        missing = image_ids[image_ids.isin(wanted[~has_row])]
         raise UserError(
-            f"data/aspects.parquet has no row for {len(missing)} of {len(image_ids)} images, the first is "
-            f"{missing.iloc[0]}; run: dvc repro extract_logits"
+            f"{path} has no row for {len(missing)} of {len(image_ids)} images, the first is {missing.iloc[0]}; "
+            "run: dvc repro extract_logits"
         )
-    return np.asarray(by_image.loc[image_ids].to_numpy(dtype=np.float32))
+    return p_yes if len(wanted) == len(image_ids) else p_yes[wanted.get_indexer(image_ids)]

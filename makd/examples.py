@@ -33,7 +33,7 @@ class Examples:
     ) -> "Examples":
         """The images of these rows of the manifest."""
         pixels = evaluation_pictures(paths_of(rows), resize_px=resize_px, image_px=image_px, workers=workers)
-        return cls(torch.from_numpy(pixels), labels_of(rows), torch.tensor(p_yes))
+        return cls(torch.from_numpy(pixels), labels_of(rows), torch.from_numpy(p_yes))
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TrainingExamples:
         cls, rows: pd.DataFrame, p_yes: Float32[np.ndarray, "images aspects"], *, resize_px: int, workers: int
     ) -> "TrainingExamples":
         pictures = training_pictures(paths_of(rows), resize_px=resize_px, workers=workers)
-        return cls(torch.from_numpy(pictures.pixels), pictures.aspect_ratios, labels_of(rows), torch.tensor(p_yes))
+        return cls(torch.from_numpy(pictures.pixels), pictures.aspect_ratios, labels_of(rows), torch.from_numpy(p_yes))
 
 
 def paths_of(rows: pd.DataFrame) -> list[Path]:

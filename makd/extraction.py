@@ -88,7 +88,7 @@ def ask_missing(
         runtime: shard size, worker processes, progress bar.
     """
     report = Report()
-    missing = store.read(list(images.index), [question.id for question in questions]).missing
+    missing = store.missing(list(images.index), [question.id for question in questions])
     with progress_bar(int(missing.sum()), title="asking", unit="answers", shown=runtime.progress) as bar:
         for pattern, rows in by_pattern(missing):
             asked = [question for question, lacks in zip(questions, pattern, strict=True) if lacks]
@@ -104,10 +104,11 @@ def ask_missing(
 
 def by_pattern(missing: Mask) -> Iterator[tuple[Mask, Mask]]:
     """Rows that lack the same questions, together: (which questions, which rows)."""
-    patterns, group = np.unique(missing, axis=0, return_inverse=True)
-    for index, pattern in enumerate(patterns):
+    bits = np.packbits(missing, axis=1)  # a million rows of a hundred booleans take NumPy forty seconds
+    _, first, group = np.unique(bits.view(f"V{bits.shape[1]}").ravel(), return_index=True, return_inverse=True)
+    for index, pattern in enumerate(missing[first]):
         if pattern.any():
-            yield pattern, group.ravel() == index
+            yield pattern, group == index
 
 
 @dataclass(frozen=True)

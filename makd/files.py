@@ -32,14 +32,34 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk: else a power cut may take that of a file whose bytes are there."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Equal tables give equal bytes."""
-    with atomic_write(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    with parquet_writer(table.schema, path) as writer:
+        writer.write_table(table)
+
+
+@contextmanager
+def parquet_writer(schema: pa.Schema, path: Path) -> Iterator[pq.ParquetWriter]:
+    """Write a table that is larger than memory piece by piece; `path` is whole or as it was.
+
+    Equal pieces give equal bytes, and one piece gives those of `write_parquet`.
+    """
+    with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        yield writer
 
 
 def write_json(value: Any, path: Path) -> None:

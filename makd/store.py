@@ -1,16 +1,17 @@
 """The answer store: every answer that was ever paid for, append-only, outside DVC's outs.
 
     <cache>/answers/<key>/provenance.json     what the key is the hash of
-    <cache>/answers/<key>/part-*.parquet      a row an image; z_yes and z_no are lists over the part's questions
+    <cache>/answers/<key>/part-*.parquet      the answers (makd/store_parts.py)
 
 The key holds all that determines a number besides the picture and the question: a part is right for ever. A part is
 written beside its place and renamed, so a `kill -9` loses at most the shard in flight.
 """
 
-import fcntl
 import hashlib
 import json
 import os
+import runpy
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,15 +22,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from makd.errors import UserError
-from makd.files import write_json, write_parquet
+from makd.file_lock import held
+from makd.files import write_json
+from makd.store_parts import LOGITS, Logits, Vanished, open_part, write_part
 
-Logits = npt.NDArray[np.float32]
-QUESTIONS_KEY = b"makd.question_ids"
-LOGITS = ("z_yes", "z_no")
+BLOCK_ANSWERS = 2**23
+BLOCK_IMAGES = 2**16
+"""What a reader holds in memory at a time: 64 MB of logits, of not too many images."""
+
+Rows = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -69,27 +71,21 @@ class AnswerStore:
         self.provenance = provenance
 
     def parts(self) -> list[Path]:
-        return sorted(self.folder.glob("part-*.parquet"))
+        return parts_of(self.folder)
+
+    def reader(self, image_ids: Sequence[str], question_ids: Sequence[str]) -> "AnswerReader":
+        """A look at these images and questions, both distinct, that never holds all of their answers."""
+        return AnswerReader(self.folder, image_ids, question_ids)
 
     def read(self, image_ids: Sequence[str], question_ids: Sequence[str]) -> Answers:
         """What is known of these images and questions, in their order."""
-        shape = (len(image_ids), len(question_ids))
-        found = Answers(np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32))
-        rows, columns = pd.Index(image_ids), pd.Index(question_ids)
-        if not rows.is_unique:
-            raise ValueError("image_ids must be distinct")
-        for part in self.parts():
-            table = read_part(part)
-            at_row = rows.get_indexer(table.column("image_id").to_pandas())
-            at_column = columns.get_indexer(part_questions(table))
-            here, asked = at_row >= 0, at_column >= 0
-            if not (here.any() and asked.any()):
-                continue
-            for name in LOGITS:
-                values = part_logits(table, name)[np.ix_(here, asked)]
-                target = getattr(found, name)
-                place = np.ix_(at_row[here], at_column[asked])
-                target[place] = np.where(np.isnan(values), target[place], values)
+        return self.reader(image_ids, question_ids).read(np.arange(len(image_ids)))
+
+    def missing(self, image_ids: Sequence[str], question_ids: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Which answers are unknown, shape (images, questions): a byte an answer, where `read` takes eight."""
+        found = np.empty((len(image_ids), len(question_ids)), np.bool_)
+        for rows, answers in self.reader(image_ids, question_ids).blocks():
+            found[rows] = answers.missing
         return found
 
     def add(self, image_ids: Sequence[str], question_ids: Sequence[str], answers: Answers) -> None:
@@ -99,51 +95,138 @@ class AnswerStore:
             ValueError: an infinite logit, or shapes that do not fit; nothing is written then.
         """
         shape = (len(image_ids), len(question_ids))
-        arrays = []
         for name in LOGITS:
             values = getattr(answers, name)
             if values.shape != shape:
                 raise ValueError(f"{name} has shape {values.shape}, expected {shape}")
             if np.isinf(values).any():
                 raise ValueError(f"{name} has infinite values")
-            arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), len(question_ids)))
-        table = pa.table([pa.array(image_ids, pa.string()), *arrays], names=["image_id", *LOGITS])
-        table = table.replace_schema_metadata({QUESTIONS_KEY: json.dumps(list(question_ids))})
         if not (self.folder / "provenance.json").exists():
             write_json(self.provenance, self.folder / "provenance.json")
-        write_parquet(table, self.folder / f"part-{len(self.parts()):06d}-{uuid.uuid4().hex[:8]}.parquet")
+        parts = self.parts()
+        number = part_number(parts[-1]) + 1 if parts else 0
+        path = self.folder / f"part-{number:06d}-{uuid.uuid4().hex[:8]}.parquet"
+        write_part(path, image_ids, question_ids, answers.z_yes, answers.z_no)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Let one process at a time ask; a second waits here, and then finds the first one's answers.
+    def lock(self, *, wait: bool = True) -> Iterator[None]:
+        """Let one process at a time write; a second waits here, and then finds the first one's answers.
 
-        An own lock: DVC's goes with a killed dvc while the stage lives on. The system drops this one with the process.
+        An own lock: DVC's goes with a killed dvc while the stage lives on.
+
+        Raises:
+            UserError: another process writes, and `wait` is False.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a+") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                print(f"waiting for another extraction into {self.folder} (process {file.read().strip()})", flush=True)
-                fcntl.lockf(file, fcntl.LOCK_EX)
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        with held(self.folder / "lock", wait=wait):
+            yield
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the store from being removed, together with all others who use it, and note that it was used."""
+        with held(self.folder / "in-use", shared=True) as file:
+            os.utime(file.fileno())
             yield
 
 
-def read_part(part: Path) -> pa.Table:
-    try:
-        return pq.read_table(part, columns=["image_id", *LOGITS])
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{part} is damaged ({error}); delete it: only its own answers are asked again") from None
+class AnswerReader:
+    """The answers to some questions about some images, a block at a time; in memory is one block and a number an image.
+
+    Where parts say different things, the last one holds. Parts that are compacted meanwhile are found anew.
+
+    Args:
+        folder: of the store.
+        image_ids: distinct.
+        question_ids: distinct.
+
+    Raises:
+        ValueError: ids that are not distinct.
+        UserError: a part is damaged.
+    """
+
+    def __init__(self, folder: Path, image_ids: Sequence[str], question_ids: Sequence[str]) -> None:
+        self.folder = folder
+        self.image_ids, self.question_ids = pd.Index(image_ids), pd.Index(question_ids)
+        for name, ids in {"image_ids": self.image_ids, "question_ids": self.question_ids}.items():
+            if not ids.is_unique:
+                raise ValueError(f"{name} must be distinct")
+        self.contents = self.list_parts()
+
+    def list_parts(self) -> dict[Path, Rows]:
+        """Where each row of each part is among the wanted images, -1 if nowhere."""
+        while True:
+            contents = {}
+            try:
+                for path in parts_of(self.folder):
+                    with open_part(path) as part:
+                        contents[path] = self.image_ids.get_indexer(part.image_ids()).astype(np.int32)
+                return contents
+            except Vanished:
+                wait_for_compaction()
+
+    def blocks(self) -> Iterator[tuple[slice, Answers]]:
+        """All images in their order: which of them, and their answers."""
+        step = block_images(len(self.question_ids))
+        for start in range(0, len(self.image_ids), step):
+            rows = slice(start, min(start + step, len(self.image_ids)))
+            yield rows, self.read(np.arange(rows.start, rows.stop))
+
+    def read(self, rows: Rows) -> Answers:
+        """What is known of the images in these places of `image_ids`; -1 is an image of which nothing is known."""
+        while True:
+            try:
+                return self.read_listed(rows)
+            except Vanished:
+                wait_for_compaction()
+                self.contents = self.list_parts()
+
+    def read_listed(self, rows: Rows) -> Answers:
+        images, back = np.unique(rows, return_inverse=True)
+        place = np.full(len(self.image_ids) + 1, -1, np.int32)  # the last one is that of the rows -1
+        place[images] = np.arange(len(images))
+        place[-1] = -1
+        shape = len(images), len(self.question_ids)
+        z = {name: np.full(shape, np.nan, np.float32) for name in LOGITS}
+        for path, among in self.contents.items():
+            at_row = place[among]
+            if not (at_row >= 0).any():
+                continue
+            with open_part(path) as part:
+                at_column = self.question_ids.get_indexer(part.question_ids)
+                asked = at_column >= 0
+                if not asked.any():
+                    continue
+                for group, group_rows in part.row_groups():
+                    here = at_row[group_rows] >= 0
+                    if not here.any():
+                        continue
+                    target = np.ix_(at_row[group_rows][here], at_column[asked])
+                    for name, values in part.logits(group).items():
+                        new = values[np.ix_(here, asked)]
+                        z[name][target] = np.where(np.isnan(new), z[name][target], new)
+        return Answers(z["z_yes"][back], z["z_no"][back])
 
 
-def part_questions(table: pa.Table) -> list[str]:
-    return list(json.loads(table.schema.metadata[QUESTIONS_KEY]))
+def parts_of(folder: Path) -> list[Path]:
+    """The parts in the order of writing."""
+    return sorted(folder.glob("part-*.parquet"), key=lambda path: (part_number(path), path.name))
 
 
-def part_logits(table: pa.Table, name: str) -> Logits:
-    flat = table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, dtype=np.float32).reshape(table.num_rows, -1)
+def part_number(path: Path) -> int:
+    """Of part-<number>-<random>.parquet."""
+    number = path.name.split("-")[1]
+    return int(number) if number.isdecimal() else 0
+
+
+def block_images(n_questions: int) -> int:
+    """How many images are read, or written, together."""
+    return max(1, min(BLOCK_IMAGES, BLOCK_ANSWERS // max(1, n_questions)))
+
+
+def wait_for_compaction() -> None:
+    """A network's file systems may list for a while what is gone."""
+    time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    # Run, not imported: the command line is no part of any stage, and DVC hashes what a stage imports.
+    runpy.run_module("makd.store_cli", run_name="__main__")

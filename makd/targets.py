@@ -13,6 +13,8 @@ AspectTargets = Literal["mllm", "random", "class_mean", "shuffled"]
 
 PYes = Float32[np.ndarray, "images aspects"]
 Labels = Int64[np.ndarray, " images"]
+BLOCK_IMAGES = 2**16
+"""Images whose targets are drawn together."""
 
 
 def aspect_targets(p_yes: PYes, labels: Labels, kind: AspectTargets, seed: int) -> PYes:
@@ -41,17 +43,30 @@ def random_targets(p_yes: PYes, seed: int) -> PYes:
 
     Paper: "Gaussian random logits" with neither mean nor deviation given.
     """
+    mean, deviation = np.array([logit_moments(column) for column in p_yes.T]).T
+    rng = random_stream(seed, "random targets")
+    targets = np.empty_like(p_yes)
+    for start in range(0, len(p_yes), BLOCK_IMAGES):  # all at once takes ten times the memory of the answers
+        rows = slice(start, start + BLOCK_IMAGES)
+        drawn = mean + rng.standard_normal(p_yes[rows].shape) * deviation
+        targets[rows] = np.where(np.isnan(p_yes[rows]), np.nan, 1 / (1 + np.exp(-drawn)))
+    return targets
+
+
+def logit_moments(p_yes: Float32[np.ndarray, " images"]) -> tuple[float, float]:
+    """Mean and standard deviation of the logits of the answers to one question."""
     p = np.clip(p_yes.astype(np.float64), 1e-6, 1 - 1e-6)  # a float32 p_yes can be exactly 0 or 1
-    logits = pd.DataFrame(np.log(p) - np.log1p(-p))
-    noise = random_stream(seed, "random targets").standard_normal(p.shape)
-    drawn = logits.mean().to_numpy() + noise * logits.std(ddof=0).to_numpy()
-    return np.where(np.isnan(p_yes), np.nan, 1 / (1 + np.exp(-drawn))).astype(np.float32)
+    logits = pd.Series(np.log(p) - np.log1p(-p))
+    return logits.mean(), logits.std(ddof=0)
 
 
 def class_mean_targets(p_yes: PYes, labels: Labels) -> PYes:
     """The mean answer over the image's class, where the teacher answered for the image."""
-    means = pd.DataFrame(p_yes, dtype=np.float64).groupby(labels).transform("mean")
-    return np.where(np.isnan(p_yes), np.nan, means).astype(np.float32)
+    targets = np.empty_like(p_yes)
+    for column, answers in enumerate(p_yes.T):
+        means = pd.Series(answers, dtype=np.float64).groupby(labels).transform("mean")
+        targets[:, column] = np.where(np.isnan(answers), np.nan, means)
+    return targets
 
 
 def shuffled_targets(p_yes: PYes, labels: Labels, seed: int) -> PYes:

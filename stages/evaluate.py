@@ -60,7 +60,7 @@ def evaluate(
     import pandas as pd
 
     from makd.agreement import true_answers
-    from makd.aspects import p_yes_matrix, question_columns, read_aspects
+    from makd.aspects import asked_questions, p_yes_matrix
     from makd.comparison import compare_models, student_agreements
     from makd.manifest import class_names, read_manifest
     from makd.report_metrics import report_metrics
@@ -68,10 +68,10 @@ def evaluate(
     from makd.tables import accuracy_markdown, accuracy_table, question_table, training_table, with_students, write_csv
 
     models, seeds = params.models, params.seeds
-    images, answers = read_manifest(manifest), read_aspects(aspects)
+    images = read_manifest(manifest)
     trained = read_runs(runs, images, models, seeds)
-    asked, labels = question_columns(answers), images["label"].to_numpy(dtype=np.int64)
-    teacher = pd.DataFrame(p_yes_matrix(answers, images["image_id"]).astype(np.float64), columns=asked)
+    asked, labels = asked_questions(aspects), images["label"].to_numpy(dtype=np.int64)
+    teacher = pd.DataFrame(p_yes_matrix(aspects, images["image_id"]).astype(np.float64), columns=asked)
 
     comparisons = compare_models(trained, models, seeds, params.evaluate.bootstrap_samples)
     agreements = student_agreements(trained, models, seeds, teacher[images["split"] == "test"])

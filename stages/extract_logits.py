@@ -74,20 +74,22 @@ def extract_logits(
     images = rows[rows["split"].isin(block.splits)].drop_duplicates("image_id").set_index("image_id")["path"]
     store = AnswerStore(cache_dir() / "answers", provenance(block, prompt))
     wanted = list(images.index), [question.id for question in questions]
-    if store.read(*wanted).missing.any():
-        with store.lock():
-            imported = import_answers(answers, store)
-            to_ask = int(store.read(*wanted).missing.sum())
-            total = len(images) * len(questions)
-            print(f"{len(images)} images x {len(questions)} questions: {total} answers wanted, {to_ask} to ask", end="")
-            print(f" ({imported} imported from {answers})" if imported else "", flush=True)
-            if to_ask:
-                ask(store, images, questions, block, prompt, runtime)
-    else:
-        print(f"{len(images)} images x {len(questions)} questions: all answers are in the store, 0 to ask")
-    found = store.read(*wanted)
-    write_aspects(rows, images.index, questions, found, aspects)
-    write_answers(store.key, images.index, questions, found, answers)
+    size = f"{len(images)} images x {len(questions)} questions"
+    with store.in_use():
+        if store.missing(*wanted).any():
+            with store.lock():
+                imported = import_answers(answers, store)
+                to_ask = int(store.missing(*wanted).sum())
+                total = len(images) * len(questions)
+                print(f"{size}: {total} answers wanted, {to_ask} to ask", end="")
+                print(f" ({imported} imported from {answers})" if imported else "", flush=True)
+                if to_ask:
+                    ask(store, images, questions, block, prompt, runtime)
+        else:
+            print(f"{size}: all answers are in the store, 0 to ask")
+        found = store.reader(*wanted)
+        write_aspects(rows, questions, found, aspects)
+        write_answers(store.key, found, answers)
 
 
 def provenance(block: ExtractLogitsParams, prompt: Path) -> dict[str, Any]:

@@ -22,9 +22,12 @@ from makd.recipe import Recipe
 from makd.runtime import Runtime
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from makd.examples import Examples, TrainingExamples
+
+    Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 
 class BaselineParams(StageParams):
@@ -64,7 +67,7 @@ def train(
     from makd.training import Run, fit, make_fabric, predict
 
     rows = read_manifest(manifest)
-    answers, questions = read_answers(aspects, rows, params)
+    questions = read_questions(aspects, params)
     classes, recipe = class_names(rows), params.train
     model_args = recipe.args_of(model)
     student = build_student(
@@ -72,7 +75,7 @@ def train(
     )
     check_student(student, model, recipe.image_px, len(classes) + len(questions))
     config = describe_run(params, model, seed, classes, questions) | normalisation(student)._asdict()
-    training, validation, test = load_splits(rows, answers, params, seed, runtime.workers)
+    training, validation, test = load_splits(rows, aspects, params, seed, runtime.workers)
 
     run = Run(len(classes), recipe, seed, make_fabric(runtime.device, recipe.precision))
     if isinstance(params, Params):
@@ -90,23 +93,20 @@ def train(
     checkpoint.delete()
 
 
-def read_answers(
-    aspects: Path | None, manifest: "pd.DataFrame", params: BaselineParams
-) -> tuple["pd.DataFrame", list[str]]:
-    """The aspect table and its questions; the baseline's is the manifest itself, a table without questions."""
-    from makd.aspects import question_columns, read_aspects
+def read_questions(aspects: Path | None, params: BaselineParams) -> list[str]:
+    """The questions of the aspect table; the baseline has none."""
+    from makd.aspects import asked_questions
 
     if aspects is None:
-        return manifest, []
-    table = read_aspects(aspects)
-    questions = question_columns(table)
+        return []
+    questions = asked_questions(aspects)
     assert isinstance(params, Params)
     if len(questions) != params.n_questions:
         raise UserError(
             f"{aspects} has {len(questions)} questions, n_questions is {params.n_questions}; "
             f"run: dvc repro extract_logits"
         )
-    return table, questions
+    return questions
 
 
 def describe_run(
@@ -127,24 +127,40 @@ def describe_run(
 
 
 def load_splits(
-    rows: "pd.DataFrame", answers: "pd.DataFrame", params: BaselineParams, seed: int, workers: int
+    rows: "pd.DataFrame", aspects: Path | None, params: BaselineParams, seed: int, workers: int
 ) -> tuple["TrainingExamples", "Examples", "Examples"]:
     """Training, validation and test images. The dials for data and targets touch the training images alone."""
-    from makd.aspects import p_yes_matrix
     from makd.examples import Examples, TrainingExamples
-    from makd.targets import aspect_targets, keep_fraction
+    from makd.targets import keep_fraction
 
     px = {"resize_px": params.train.resize_px, "workers": workers}
     split = {name: rows[rows["split"] == name] for name in ("train", "val", "test")}
     kept = keep_fraction(split["train"], params.train_fraction, seed)
-    targets = p_yes_matrix(answers, kept["image_id"])
-    if isinstance(params, Params):
-        targets = aspect_targets(targets, kept["label"].to_numpy(), params.aspect_targets, seed)
+    targets = training_targets(kept, aspects, params, seed)
     validation, test = (
-        Examples.load(split[name], p_yes_matrix(answers, split[name]["image_id"]), image_px=params.train.image_px, **px)
+        Examples.load(split[name], answers_of(split[name], aspects), image_px=params.train.image_px, **px)
         for name in ("val", "test")
     )
     return TrainingExamples.load(kept, targets, **px), validation, test
+
+
+def answers_of(rows: "pd.DataFrame", aspects: Path | None) -> "Matrix":
+    """The teacher's answers about these images; the baseline knows of no question, Q is 0."""
+    import numpy as np
+
+    from makd.aspects import p_yes_matrix
+
+    return np.empty((len(rows), 0), np.float32) if aspects is None else p_yes_matrix(aspects, rows["image_id"])
+
+
+def training_targets(rows: "pd.DataFrame", aspects: Path | None, params: BaselineParams, seed: int) -> "Matrix":
+    """What the aspect outputs are trained towards, for these images."""
+    from makd.targets import aspect_targets
+
+    p_yes = answers_of(rows, aspects)
+    if isinstance(params, Params):
+        p_yes = aspect_targets(p_yes, rows["label"].to_numpy(), params.aspect_targets, seed)
+    return p_yes
 
 
 def key_of(config: dict[str, Any], manifest: Path, aspects: Path | None) -> str:

@@ -7,7 +7,7 @@ import pytest
 from makd.answer_tables import import_answers, write_answers, write_aspects
 from makd.aspects import KEY_COLUMNS, question_columns, read_aspects
 from makd.questions import Question
-from makd.store import Answers, AnswerStore
+from makd.store import AnswerReader, Answers, AnswerStore
 
 QUESTIONS = [Question(text="Is it big?"), Question(text="Does it sting?")]
 IDS = [question.id for question in QUESTIONS]
@@ -29,24 +29,36 @@ def store(tmp_path: Path) -> AnswerStore:
     return AnswerStore(tmp_path / "store", {"weights": "abc"})
 
 
-def test_aspects_have_a_row_an_image_and_a_column_a_question(tmp_path: Path) -> None:
-    write_aspects(MANIFEST, IMAGES, QUESTIONS, ANSWERS, tmp_path / "aspects.parquet")
+@pytest.fixture
+def other(tmp_path: Path) -> AnswerStore:
+    return AnswerStore(tmp_path / "other", {"weights": "abc"})
+
+
+def filled(store: AnswerStore) -> AnswerReader:
+    store.add(list(IMAGES), IDS, ANSWERS)
+    return store.reader(list(IMAGES), IDS)
+
+
+def test_aspects_have_a_row_an_image_and_a_column_a_question(tmp_path: Path, store: AnswerStore) -> None:
+    write_aspects(MANIFEST, QUESTIONS, filled(store), tmp_path / "aspects.parquet")
     table = read_aspects(tmp_path / "aspects.parquet")
     assert table[list(KEY_COLUMNS)].equals(MANIFEST)
     assert question_columns(table) == [question.text for question in QUESTIONS]
     assert set(table[question_columns(table)].dtypes.astype(str)) == {"float32"}
 
 
-def test_an_image_that_was_not_asked_is_null_and_a_copy_has_the_same_answers(tmp_path: Path) -> None:
-    write_aspects(MANIFEST, IMAGES, QUESTIONS, ANSWERS, tmp_path / "aspects.parquet")
+def test_an_image_that_was_not_asked_is_null_and_a_copy_has_the_same_answers(
+    tmp_path: Path, store: AnswerStore
+) -> None:
+    write_aspects(MANIFEST, QUESTIONS, filled(store), tmp_path / "aspects.parquet")
     p = 1 / (1 + np.exp(-4))
     expected = [[np.nan, 1 - p], [0.5, p], [np.nan, np.nan], [0.5, p]]
     table = read_aspects(tmp_path / "aspects.parquet")
     np.testing.assert_allclose(table[question_columns(table)], expected, rtol=1e-5)
 
 
-def test_answers_are_long_and_leave_out_what_is_missing(tmp_path: Path) -> None:
-    write_answers("key", IMAGES, QUESTIONS, ANSWERS, tmp_path / "answers.parquet")
+def test_answers_are_long_and_leave_out_what_is_missing(tmp_path: Path, store: AnswerStore) -> None:
+    write_answers("key", filled(store), tmp_path / "answers.parquet")
     table = pd.read_parquet(tmp_path / "answers.parquet")
     assert list(table.columns) == ["image_id", "question_id", "z_yes", "z_no", "p_yes", "exact"]
     assert list(zip(table["image_id"], table["question_id"], strict=True)) == [
@@ -57,26 +69,26 @@ def test_answers_are_long_and_leave_out_what_is_missing(tmp_path: Path) -> None:
     assert table["exact"].all()
 
 
-def test_answers_of_a_lost_store_come_back(tmp_path: Path, store: AnswerStore) -> None:
+def test_answers_of_a_lost_store_come_back(tmp_path: Path, store: AnswerStore, other: AnswerStore) -> None:
     path = tmp_path / "answers.parquet"
-    write_answers(store.key, IMAGES, QUESTIONS, ANSWERS, path)
+    write_answers(store.key, filled(other), path)
     assert import_answers(path, store) == 3
     found = store.read(list(IMAGES), IDS)
     np.testing.assert_array_equal(found.z_yes, ANSWERS.z_yes)
     np.testing.assert_array_equal(found.z_no, ANSWERS.z_no)
 
 
-def test_only_what_the_store_lacks_is_imported(tmp_path: Path, store: AnswerStore) -> None:
+def test_only_what_the_store_lacks_is_imported(tmp_path: Path, store: AnswerStore, other: AnswerStore) -> None:
     path = tmp_path / "answers.parquet"
-    write_answers(store.key, IMAGES, QUESTIONS, ANSWERS, path)
+    write_answers(store.key, filled(other), path)
     store.add(["a"], [IDS[0]], Answers(np.full((1, 1), 9, np.float32), np.zeros((1, 1), np.float32)))
     assert import_answers(path, store) == 2
     assert store.read(["a"], [IDS[0]]).z_yes[0, 0] == 9
     assert import_answers(path, store) == 0
 
 
-def test_answers_of_another_scorer_are_not_imported(tmp_path: Path, store: AnswerStore) -> None:
-    write_answers("another key", IMAGES, QUESTIONS, ANSWERS, tmp_path / "answers.parquet")
+def test_answers_of_another_scorer_are_not_imported(tmp_path: Path, store: AnswerStore, other: AnswerStore) -> None:
+    write_answers("another key", filled(other), tmp_path / "answers.parquet")
     assert import_answers(tmp_path / "answers.parquet", store) == 0
     assert import_answers(tmp_path / "absent.parquet", store) == 0
     assert not store.parts()
@@ -84,7 +96,8 @@ def test_answers_of_another_scorer_are_not_imported(tmp_path: Path, store: Answe
 
 def test_equal_answers_give_equal_bytes(tmp_path: Path) -> None:
     for name in "ab":
-        write_aspects(MANIFEST, IMAGES, QUESTIONS, ANSWERS, tmp_path / f"{name}-aspects")
-        write_answers("key", IMAGES, QUESTIONS, ANSWERS, tmp_path / f"{name}-answers")
+        reader = filled(AnswerStore(tmp_path / name, {}))
+        write_aspects(MANIFEST, QUESTIONS, reader, tmp_path / f"{name}-aspects")
+        write_answers("key", reader, tmp_path / f"{name}-answers")
     assert (tmp_path / "a-aspects").read_bytes() == (tmp_path / "b-aspects").read_bytes()
     assert (tmp_path / "a-answers").read_bytes() == (tmp_path / "b-answers").read_bytes()

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from makd.aspects import p_yes_matrix, question_columns, read_aspects
+import makd.aspects
+from makd.aspects import asked_questions, p_yes_matrix, question_columns, read_aspects
 from makd.errors import UserError
 
 TABLE = pd.DataFrame(
@@ -20,17 +21,26 @@ TABLE = pd.DataFrame(
 )
 
 
-def test_questions_are_the_columns_behind_the_keys(tmp_path: Path) -> None:
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
     TABLE.to_parquet(tmp_path / "aspects.parquet")
-    table = read_aspects(tmp_path / "aspects.parquet")
-    assert question_columns(table) == ["Is it big?", "Does it sting?"]
+    return tmp_path / "aspects.parquet"
 
 
-def test_the_matrix_is_in_the_order_that_was_asked_for_and_keeps_nulls() -> None:
-    matrix = p_yes_matrix(TABLE, pd.Series(["b", "a", "b"]))
+def test_questions_are_the_columns_behind_the_keys(path: Path) -> None:
+    assert asked_questions(path) == question_columns(read_aspects(path)) == ["Is it big?", "Does it sting?"]
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2**15])
+def test_the_matrix_is_in_the_order_that_was_asked_for_and_keeps_nulls(
+    path: Path, batch_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(makd.aspects, "BATCH_ROWS", batch_rows)
+    matrix = p_yes_matrix(path, pd.Series(["b", "a", "b"]))
     np.testing.assert_array_equal(matrix, np.array([[np.nan, 1], [0.25, 0.5], [np.nan, 1]], np.float32))
+    np.testing.assert_array_equal(p_yes_matrix(path, pd.Series(["b"])), matrix[:1])
 
 
-def test_an_image_without_a_row_is_named() -> None:
+def test_an_image_without_a_row_is_named(path: Path) -> None:
     with pytest.raises(UserError, match="no row for 1 of 2 images, the first is c"):
-        p_yes_matrix(TABLE, pd.Series(["a", "c"]))
+        p_yes_matrix(path, pd.Series(["a", "c"]))
