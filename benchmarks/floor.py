@@ -14,7 +14,7 @@ def text_flops(config: Any, tokens: int, seen: float) -> float:
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     queries, keys = config.num_attention_heads * head, config.num_key_value_heads * head
     linear = config.hidden_size * (2 * queries + 2 * keys + 3 * config.intermediate_size)
-    return config.num_hidden_layers * tokens * (2 * linear + 4 * queries * seen)
+    return float(config.num_hidden_layers * tokens * (2 * linear + 4 * queries * seen))
 
 
 def vision_flops(config: Any, tiles: int) -> float:
@@ -26,16 +26,16 @@ def vision_flops(config: Any, tiles: int) -> float:
     width = config.hidden_size
     linear = 4 * width**2 + 2 * width * config.intermediate_size
     layers = config.num_hidden_layers * (patches + 1) * (2 * linear + 4 * width * (patches + 1))
-    return tiles * (layers + patches * 2 * 3 * patch**2 * width)
+    return float(tiles * (layers + patches * 2 * 3 * patch**2 * width))
 
 
 def projector_flops(config: Any, tiles: int) -> float:
     """Two matrices from the tower's width to the language model's: after merging 2 x 2 patches in InternVL."""
     vision, text = config.vision_config, config.get_text_config().hidden_size
     if config.model_type == "internvl":
-        return tiles * config.image_seq_length * 2 * (4 * vision.hidden_size * text + text**2)
+        return float(tiles * config.image_seq_length * 2 * (4 * vision.hidden_size * text + text**2))
     patches = (vision.image_size // vision.patch_size) ** 2
-    return tiles * patches * 2 * (vision.hidden_size * text + text**2)
+    return float(tiles * patches * 2 * (vision.hidden_size * text + text**2))
 
 
 def floor_flops(config: Any, tiles: int, prefix: int, branches: Sequence[int]) -> float:

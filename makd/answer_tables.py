@@ -3,6 +3,7 @@
 Both are written in row groups from blocks of images, so that no run is too large for memory.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +53,12 @@ def write_aspects(manifest: pd.DataFrame, questions: list[Question], reader: Ans
             writer.write_table(pa.table([*keys.columns, *columns], schema=schema), row_group_size=step)
 
 
-def write_answers(store_key: str, reader: AnswerReader, path: Path) -> None:
+def write_answers(store_key: str, readers: Sequence[AnswerReader], path: Path) -> None:
     """data/answers.parquet: a row an answer, with the key of the store that it came from."""
     with parquet_writer(ANSWERS.with_metadata({STORE_KEY: store_key}), path) as writer:
-        for rows, answers in reader.blocks():
-            writer.write_table(long_table(reader.image_ids[rows], reader.question_ids, answers))
+        for reader in readers:
+            for rows, answers in reader.blocks():
+                writer.write_table(long_table(reader.image_ids[rows], reader.question_ids, answers))
 
 
 def long_table(image_ids: pd.Index, question_ids: pd.Index, answers: Answers) -> pa.Table:

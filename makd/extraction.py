@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from makd.conversation import Reader
 from makd.errors import UserError
+from makd.estimate import SAMPLE_IMAGES, Cost, Estimate, estimate
 from makd.files import main_checkout, write_json
+from makd.interrupt import after_this_shard, ignore_interrupts
 from makd.pictures import load_rgb
 from makd.progress import progress_bar
 from makd.questions import Question
@@ -24,6 +27,8 @@ from makd.scorer import SelfTest
 from makd.store import Answers, AnswerStore
 
 TEST_IMAGES = 2
+ESTIMATED_IMAGES = 64
+"""Fewer are asked without saying first how long it takes."""
 LOW_MASS = 0.9
 """Below this share of the next-token probability, yes and no are not what the model wants to say."""
 
@@ -42,6 +47,8 @@ class Answerer(Protocol):
     def why_one_by_one(self) -> str | None: ...
 
     def self_test(self, images: Sequence[Image.Image]) -> SelfTest: ...
+
+    def cost(self, inputs: Any) -> Cost: ...
 
     def score(self, batch: Sequence[Any]) -> Float[Tensor, "images questions 2"]: ...
 
@@ -66,7 +73,7 @@ class Pictures(Dataset[Loaded]):
 
     def __getitem__(self, index: int) -> Loaded:
         try:
-            return self.image_ids[index], self.reader.inputs(load_rgb(main_checkout() / self.paths[index])), None
+            return self.image_ids[index], read_inputs(self.reader, self.paths[index]), None
         except Exception as error:  # a processor refuses odd pictures with whatever it likes
             return self.image_ids[index], None, f"{type(error).__name__}: {error}"
 
@@ -77,8 +84,13 @@ def ask_missing(
     questions: list[Question],
     make_scorer: Callable[[list[Question]], Answerer],
     runtime: Runtime,
+    *,
+    wanted: Mask | None = None,
+    ask: bool = True,
 ) -> Report:
     """Ask every question of `questions` about every image that the store does not know, and commit shard by shard.
+
+    A Ctrl-C ends it after the shard in flight, with KeyboardInterrupt.
 
     Args:
         store: locked by the caller.
@@ -86,19 +98,35 @@ def ask_missing(
         questions: in rank order.
         make_scorer: loads the model for some of the questions; called once for each set of missing questions.
         runtime: shard size, worker processes, progress bar.
+        wanted: which questions are asked about which images; all where it is None.
+        ask: False only says what asking would cost.
     """
     report = Report()
     missing = store.missing(list(images.index), [question.id for question in questions])
-    with progress_bar(int(missing.sum()), title="asking", unit="answers", shown=runtime.progress) as bar:
+    if wanted is not None:
+        missing &= wanted
+    with (
+        progress_bar(int(missing.sum()), title="asking", unit="answers", shown=runtime.progress and ask) as bar,
+        after_this_shard() as interrupted,
+    ):
         for pattern, rows in by_pattern(missing):
             asked = [question for question, lacks in zip(questions, pattern, strict=True) if lacks]
             some = images[rows]
             scorer = make_scorer(asked)
-            run_self_test(scorer, some, store)
+            there_are_images = run_self_test(scorer, some, store)
+            if there_are_images and (len(some) >= ESTIMATED_IMAGES or not ask):
+                print(
+                    f"{len(asked)} questions: {estimate_of(scorer, some).line(len(some), runtime.workers)}", flush=True
+                )
+            if not ask:
+                continue
             for shard in answer_in_shards(scorer, some, runtime, report):
                 store.add(shard.image_ids, [question.id for question in asked], shard.answers)
                 report.asked += shard.answers.z_yes.size
+                bar.set_postfix_str(f"{images_per_second(bar, len(asked)):.3g} images/s", refresh=False)
                 bar.update(shard.answers.z_yes.size)
+                if interrupted:
+                    raise KeyboardInterrupt
     return report
 
 
@@ -131,6 +159,7 @@ def answer_in_shards(scorer: Answerer, images: pd.Series, runtime: Runtime, repo
         batch_sampler=[list(batch) for shard in batches for batch in shard],
         num_workers=min(runtime.workers, len(images) // runtime.batch_images),
         collate_fn=list,
+        worker_init_fn=ignore_interrupts,
     )
     loaded = iter(loader)
     for shard in batches:
@@ -155,14 +184,14 @@ def chunks(items: Sequence[int], size: int) -> list[Sequence[int]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> None:
+def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> bool:
     """Refuse to ask anything if the fast way disagrees with the plain one on this model's own prompts.
 
-    What it saw of the first token goes beside the answers, as audit.json.
+    What it saw of the first token goes beside the answers, as audit.json. Returns whether there is an image to ask.
     """
-    readable = list(islice((picture for path in images if (picture := load_or_none(path))), TEST_IMAGES))
-    if not readable:  # nothing will be asked
-        return
+    readable = readable_images(images, TEST_IMAGES)
+    if not readable:  # each is named when its turn comes
+        return False
     if scorer.why_one_by_one is not None:
         print(f"one forward pass a question: {scorer.why_one_by_one}", flush=True)
     result = scorer.self_test(readable)
@@ -177,6 +206,29 @@ def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> No
             "are prompt and template right?",
             flush=True,
         )
+    return True
+
+
+def readable_images(images: pd.Series, n: int) -> list[Image.Image]:
+    """The first `n` that can be read."""
+    return list(islice((picture for path in images if (picture := load_or_none(path))), n))
+
+
+def estimate_of(scorer: Answerer, images: pd.Series) -> Estimate:
+    """What an image costs, measured on a few from all over the list."""
+    step = max(1, len(images) // SAMPLE_IMAGES)
+    paths = [path for path in images.iloc[::step] if load_or_none(path) is not None][:SAMPLE_IMAGES] or list(images)
+    read = [partial(read_inputs, scorer.reader, path) for path in paths[:SAMPLE_IMAGES]]
+    return estimate(scorer.score, scorer.cost, read)
+
+
+def read_inputs(reader: Reader, path: str) -> Any:
+    return reader.inputs(load_rgb(main_checkout() / path))
+
+
+def images_per_second(bar: Any, n_questions: int) -> float:
+    elapsed = bar.format_dict["elapsed"]
+    return float(bar.n / n_questions / elapsed) if elapsed else 0.0
 
 
 def load_or_none(path: str) -> Image.Image | None:

@@ -20,11 +20,13 @@ import torch
 from jaxtyping import Float
 from PIL.Image import Image
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForImageTextToText, AutoProcessor, DynamicCache
 
 from makd.architectures import check_rotary, image_token_id, logit_transforms, why_not_shared, windows
 from makd.conversation import Branches, Conversation, Inputs, Reader, WholeImages, image_end
 from makd.errors import UserError
+from makd.estimate import Cost
 from makd.packing import Pack
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
@@ -98,18 +100,41 @@ class Scorer:
             raise UserError(f"extract_logits.model: {type(self.model).__name__} has an encoder that reads the question")
         self.device = self.model.get_input_embeddings().weight.device
         self.dtype = dtype
-        self.conversation = Conversation(processor, messages, answers)
         self.why_one_by_one = why_not_shared(config) if share else "extract_logits.shared_prefix is false"
-        self.reader: Reader = self.conversation if self.why_one_by_one is None else WholeImages()
         self.image_token = image_token_id(config)
         self.windows = windows(config)
         self.transforms = logit_transforms(config)
         self.head = self.model.get_output_embeddings()
-        answer_ids = list(self.conversation.answer_ids)
+        self.converse(Conversation(processor, messages, answers))
+
+    def converse(self, conversation: Conversation) -> None:
+        """Take over another list of questions."""
+        self.conversation = conversation
+        self.reader: Reader = conversation if self.why_one_by_one is None else WholeImages()
+        answer_ids = list(conversation.answer_ids)
         self.rows = self.head.weight[answer_ids].float()
         self.bias = None if self.head.bias is None else self.head.bias[answer_ids].float()
         self.branches: Branches | None = None
         self.mask = lru_cache(MASKS_KEPT)(self.new_mask)  # a tiled model has a dozen prefix lengths for all images
+
+    def about(self, messages: Sequence[str]) -> "Scorer":
+        """A scorer of other questions on the same loaded model."""
+        other = copy.copy(self)
+        other.converse(Conversation(self.conversation.processor, messages, self.conversation.answers))
+        return other
+
+    def cost(self, inputs: Any) -> Cost:
+        """Tokens and FLOPs of one image, counted while it is answered."""
+        if self.why_one_by_one is None:
+            assert self.branches is not None, "prepare() comes first"
+            prefix = inputs["input_ids"].shape[1] - len(self.branches.tail) + self.branches.shared
+            tokens = prefix + sum(len(pack.ids) for pack in self.branches.packs)
+        else:
+            questions = range(len(self.conversation.prompts))
+            tokens = sum(self.conversation.inputs(inputs, question)["input_ids"].shape[1] for question in questions)
+        with FlopCounterMode(display=False) as counter:
+            self.score([inputs])
+        return Cost(tokens, counter.get_total_flops())
 
     def prepare(self, image: Image) -> None:
         """Cut the questions into branches, by the prompts of one real image. Needed before `score`."""

@@ -1,11 +1,14 @@
 """A multimodal LLM answers the questions for every image; what the answer store knows is never asked again.
 
 Reads: data/manifest.parquet, data/questions/selected.json, the prompt, the images.
-Writes: data/aspects.parquet (P(yes): a row an image, a column a question), data/answers.parquet (the two logits).
+Writes: data/aspects.parquet (P(yes): a row an image, a column a question), data/answers.parquet (the two logits),
+data/zero_shot.parquet (P(yes) of each class, for the splits of zero_shot_splits).
 """
 
 import argparse
+import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +37,7 @@ class ExtractLogitsParams(Block):
     answers: tuple[str, str]
     processor: dict[str, Any]
     splits: tuple[Literal["train", "val", "test"], ...] = Field(min_length=1)
+    zero_shot_splits: tuple[Literal["train", "val", "test"], ...]
 
     @field_validator("splits")
     @classmethod
@@ -51,17 +55,34 @@ class Params(StageParams):
 
 
 def extract_logits(
-    params: Params, runtime: Runtime, *, manifest: Path, selected: Path, prompt: Path, aspects: Path, answers: Path
+    params: Params,
+    runtime: Runtime,
+    estimate: bool = False,
+    /,
+    *,
+    manifest: Path,
+    selected: Path,
+    prompt: Path,
+    zero_shot_prompt: Path,
+    aspects: Path,
+    answers: Path,
+    zero_shot: Path,
 ) -> None:
-    """Write `aspects` and `answers` for the images of the wanted splits and the first `n_questions` questions.
+    """Write `aspects`, `answers` and `zero_shot` for the images of the wanted splits and the first questions.
+
+    With `estimate`, only say what asking would cost: the model is loaded and tried on a few images, nothing is kept.
 
     Raises:
         UserError: fewer questions than wanted, a model that cannot be loaded, a failed self-test.
+        KeyboardInterrupt: after the shard in flight.
     """
+    import numpy as np
+
     from makd.answer_tables import import_answers, write_answers, write_aspects
-    from makd.manifest import read_manifest
+    from makd.manifest import class_names, read_manifest
     from makd.questions import read_questions
     from makd.store import AnswerStore
+    from makd.zero_shot import class_questions, write_zero_shot
 
     block = params.extract_logits
     questions = read_questions(selected)[: params.n_questions]
@@ -71,25 +92,42 @@ def extract_logits(
             "lower it, or raise generate_questions.n_candidates"
         )
     rows = read_manifest(manifest)
-    images = rows[rows["split"].isin(block.splits)].drop_duplicates("image_id").set_index("image_id")["path"]
+    names = class_names(rows)
+    about_classes = class_questions(zero_shot_prompt, names) if block.zero_shot_splits else []
+    images = rows[rows["split"].isin({*block.splits, *block.zero_shot_splits})]
+    images = images.drop_duplicates("image_id").set_index("image_id")["path"]
+    of_aspects, of_classes = (
+        images.index.isin(rows.loc[rows["split"].isin(splits), "image_id"])
+        for splits in (block.splits, block.zero_shot_splits)
+    )
+    wanted = np.repeat(np.column_stack([of_aspects, of_classes]), [len(questions), len(about_classes)], axis=1)
     store = AnswerStore(cache_dir() / "answers", provenance(block, prompt))
-    wanted = list(images.index), [question.id for question in questions]
-    size = f"{len(images)} images x {len(questions)} questions"
+    ids = list(images.index), [question.id for question in [*questions, *about_classes]]
     with store.in_use():
-        if store.missing(*wanted).any():
+        if (store.missing(*ids) & wanted).any():
             with store.lock():
                 imported = import_answers(answers, store)
-                to_ask = int(store.missing(*wanted).sum())
-                total = len(images) * len(questions)
-                print(f"{size}: {total} answers wanted, {to_ask} to ask", end="")
+                to_ask = int((store.missing(*ids) & wanted).sum())
+                print(f"{len(images)} images x {len(questions)} questions", end="")
+                print(f" and {len(about_classes)} about classes" if about_classes else "", end="")
+                print(f": {wanted.sum()} answers wanted, {to_ask} to ask", end="")
                 print(f" ({imported} imported from {answers})" if imported else "", flush=True)
                 if to_ask:
-                    ask(store, images, questions, block, prompt, runtime)
+                    ask = asking(store, block, prompt, runtime)
+                    ask(images, [*questions, *about_classes], wanted, not estimate)
         else:
-            print(f"{size}: all answers are in the store, 0 to ask")
-        found = store.reader(*wanted)
-        write_aspects(rows, questions, found, aspects)
-        write_answers(store.key, found, answers)
+            print(f"{len(images)} images: all {wanted.sum()} answers are in the store, 0 to ask")
+        if estimate:
+            return
+        readers = [
+            store.reader(list(images.index[of_aspects]), [question.id for question in questions]),
+            store.reader(list(images.index[of_classes]), [question.id for question in about_classes]),
+        ]
+        write_aspects(rows, questions, readers[0], aspects)
+        write_zero_shot(
+            rows[rows["split"].isin(block.zero_shot_splits)], names if about_classes else [], readers[1], zero_shot
+        )
+        write_answers(store.key, readers, answers)
 
 
 def provenance(block: ExtractLogitsParams, prompt: Path) -> dict[str, Any]:
@@ -110,9 +148,8 @@ def provenance(block: ExtractLogitsParams, prompt: Path) -> dict[str, Any]:
     }
 
 
-def ask(
-    store: Any, images: Any, questions: "list[Question]", block: ExtractLogitsParams, prompt: Path, runtime: Runtime
-) -> None:
+def asking(store: Any, block: ExtractLogitsParams, prompt: Path, runtime: Runtime) -> "Callable[..., None]":
+    """A function that asks questions about images; the model is loaded once, when the first are asked."""
     import torch
 
     from makd.devices import choose_device
@@ -121,10 +158,15 @@ def ask(
     from makd.scorer import Scorer
     from makd.weights import local_folder
 
+    loaded: list[Scorer] = []
+
     def make_scorer(asked: "list[Question]") -> "Scorer":
-        return Scorer(
+        messages = [render(prompt, question=question.text) for question in asked]
+        if loaded:
+            return loaded[0].about(messages)
+        scorer = Scorer(
             local_folder(block.model) or block.model,
-            [render(prompt, question=question.text) for question in asked],
+            messages,
             answers=block.answers,
             revision=block.revision,
             dtype=getattr(torch, block.dtype),
@@ -135,20 +177,36 @@ def ask(
             share=block.shared_prefix,
             processor_kwargs=block.processor,
         )
+        loaded.append(scorer)
+        return scorer
 
-    report = ask_missing(store, images, questions, make_scorer, runtime)
-    print(f"{report.asked} questions asked")
-    if report.unreadable:
-        print(f"{len(report.unreadable)} images could not be read, their answers stay empty:", file=sys.stderr)
-        for path, reason in report.unreadable.items():
-            print(f"  {path}: {reason}", file=sys.stderr)
+    def ask(images: Any, questions: "list[Question]", wanted: Any, really: bool) -> None:
+        report = ask_missing(store, images, questions, make_scorer, runtime, wanted=wanted, ask=really)
+        if really:
+            print(f"{report.asked} questions asked")
+        if report.unreadable:
+            print(f"{len(report.unreadable)} images could not be read, their answers stay empty:", file=sys.stderr)
+            for path, reason in report.unreadable.items():
+                print(f"  {path}: {reason}", file=sys.stderr)
+
+    return ask
+
+
+def dvc_arguments() -> list[str]:
+    """The arguments that dvc.yaml gives, so that `--estimate` needs no other."""
+    from ruamel.yaml import YAML
+
+    command = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]["extract_logits"]["cmd"]
+    return shlex.split(command)[3:]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("manifest", "selected", "prompt", "aspects", "answers"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    extract_logits(Params.load(), Runtime.load(), **vars(parser.parse_args()))
+    parser = argparse.ArgumentParser(prog="python -m stages.extract_logits", description=__doc__)
+    for name in ("manifest", "selected", "prompt", "zero-shot-prompt", "aspects", "answers", "zero-shot"):
+        parser.add_argument(f"--{name}", type=Path, help="that of dvc.yaml where it is not given")
+    parser.add_argument("--estimate", action="store_true", help="only say what asking would cost")
+    arguments = vars(parser.parse_args([*dvc_arguments(), *sys.argv[1:]]))
+    extract_logits(Params.load(), Runtime.load(), arguments.pop("estimate"), **arguments)
 
 
 if __name__ == "__main__":

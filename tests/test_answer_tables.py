@@ -58,7 +58,7 @@ def test_an_image_that_was_not_asked_is_null_and_a_copy_has_the_same_answers(
 
 
 def test_answers_are_long_and_leave_out_what_is_missing(tmp_path: Path, store: AnswerStore) -> None:
-    write_answers("key", filled(store), tmp_path / "answers.parquet")
+    write_answers("key", [filled(store)], tmp_path / "answers.parquet")
     table = pd.read_parquet(tmp_path / "answers.parquet")
     assert list(table.columns) == ["image_id", "question_id", "z_yes", "z_no", "p_yes", "exact"]
     assert list(zip(table["image_id"], table["question_id"], strict=True)) == [
@@ -71,7 +71,7 @@ def test_answers_are_long_and_leave_out_what_is_missing(tmp_path: Path, store: A
 
 def test_answers_of_a_lost_store_come_back(tmp_path: Path, store: AnswerStore, other: AnswerStore) -> None:
     path = tmp_path / "answers.parquet"
-    write_answers(store.key, filled(other), path)
+    write_answers(store.key, [filled(other)], path)
     assert import_answers(path, store) == 3
     found = store.read(list(IMAGES), IDS)
     np.testing.assert_array_equal(found.z_yes, ANSWERS.z_yes)
@@ -80,7 +80,7 @@ def test_answers_of_a_lost_store_come_back(tmp_path: Path, store: AnswerStore, o
 
 def test_only_what_the_store_lacks_is_imported(tmp_path: Path, store: AnswerStore, other: AnswerStore) -> None:
     path = tmp_path / "answers.parquet"
-    write_answers(store.key, filled(other), path)
+    write_answers(store.key, [filled(other)], path)
     store.add(["a"], [IDS[0]], Answers(np.full((1, 1), 9, np.float32), np.zeros((1, 1), np.float32)))
     assert import_answers(path, store) == 2
     assert store.read(["a"], [IDS[0]]).z_yes[0, 0] == 9
@@ -88,7 +88,7 @@ def test_only_what_the_store_lacks_is_imported(tmp_path: Path, store: AnswerStor
 
 
 def test_answers_of_another_scorer_are_not_imported(tmp_path: Path, store: AnswerStore, other: AnswerStore) -> None:
-    write_answers("another key", filled(other), tmp_path / "answers.parquet")
+    write_answers("another key", [filled(other)], tmp_path / "answers.parquet")
     assert import_answers(tmp_path / "answers.parquet", store) == 0
     assert import_answers(tmp_path / "absent.parquet", store) == 0
     assert not store.parts()
@@ -98,6 +98,6 @@ def test_equal_answers_give_equal_bytes(tmp_path: Path) -> None:
     for name in "ab":
         reader = filled(AnswerStore(tmp_path / name, {}))
         write_aspects(MANIFEST, QUESTIONS, reader, tmp_path / f"{name}-aspects")
-        write_answers("key", reader, tmp_path / f"{name}-answers")
+        write_answers("key", [reader], tmp_path / f"{name}-answers")
     assert (tmp_path / "a-aspects").read_bytes() == (tmp_path / "b-aspects").read_bytes()
     assert (tmp_path / "a-answers").read_bytes() == (tmp_path / "b-answers").read_bytes()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from makd.estimate import Cost
 from makd.extraction import Report, ask_missing
 from makd.questions import Question
 from makd.runtime import Runtime
@@ -37,6 +38,9 @@ class FakeScorer:
     def self_test(self, images: Sequence[Image.Image]) -> SelfTest:
         self.tested = True
         return SelfTest(0.0, 2, 1.0, 1.0, {"Yes": 2})
+
+    def cost(self, inputs: dict[str, torch.Tensor]) -> Cost:
+        return Cost(tokens=10, flops=1000)
 
     def score(self, batch: Sequence[dict[str, torch.Tensor]]) -> torch.Tensor:
         assert self.tested, "the self-test comes first: it prepares the real scorer"

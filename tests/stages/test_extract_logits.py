@@ -1,5 +1,8 @@
 """The stage on a tiny random InternVL and pictures of several shapes."""
 
+import os
+import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from makd.manifest import write_manifest
 from makd.questions import Question, write_questions
 from makd.runtime import Runtime
 from makd.scan import image_id
+from makd.scorer import Scorer
 from stages.extract_logits import Params, extract_logits
 from tests.tiny_models import save_tiny_internvl
 
@@ -42,8 +46,10 @@ def files(tmp_path: Path) -> dict[str, Path]:
     write_manifest(pd.DataFrame(rows, columns=columns), tmp_path / "manifest.parquet")
     write_questions([Question(text=text) for text in QUESTIONS], tmp_path / "selected.json", model="m", prompt="p")
     (tmp_path / "ask.txt").write_text("$question Yes or No?\n")
+    (tmp_path / "zero_shot.txt").write_text("Is this a $class_name?\n")
     names = {"manifest": "manifest.parquet", "selected": "selected.json", "prompt": "ask.txt"}
-    outs = {"aspects": "aspects.parquet", "answers": "answers.parquet"}
+    names["zero_shot_prompt"] = "zero_shot.txt"
+    outs = {"aspects": "aspects.parquet", "answers": "answers.parquet", "zero_shot": "zero_shot.parquet"}
     return {key: tmp_path / name for key, name in (names | outs).items()}
 
 
@@ -59,6 +65,7 @@ def params(model: Path, n_questions: int = 3, **changed: Any) -> Params:
         "answers": ["Yes", "No"],
         "processor": {},
         "splits": ["train", "test"],
+        "zero_shot_splits": [],
     }
     return Params.model_validate({"n_questions": n_questions, "extract_logits": block | changed})
 
@@ -180,3 +187,63 @@ def test_more_questions_than_there_are_is_refused_before_the_model_is_loaded(
     monkeypatch.setattr(makd.extraction, "ask_missing", None)
     with pytest.raises(UserError, match=r"n_questions is 4, but .*selected.json has 3"):
         extract_logits(params(model, n_questions=4), RUNTIME, **files)
+
+
+def test_classes_are_asked_where_that_is_wanted_and_kept_apart(
+    model: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    extract_logits(params(model, zero_shot_splits=["test"]), RUNTIME, **files)
+    assert asked(capsys) == N_IMAGES * 3 + 1 * 2, "the one test image, two classes"
+    table = pd.read_parquet(files["zero_shot"])
+    assert list(table["split"]) == ["test"]
+    assert list(table.columns[-2:]) == ["a", "b"]
+    assert table[["a", "b"]].notna().all(axis=None)
+    assert question_columns(read_aspects(files["aspects"])) == QUESTIONS
+    assert len(pd.read_parquet(files["answers"])) == N_IMAGES * 3 + 2
+
+
+def test_classes_asked_later_cost_themselves_alone_and_change_no_aspect(
+    model: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    extract_logits(params(model), RUNTIME, **files)
+    before = files["aspects"].read_bytes()
+    assert len(pd.read_parquet(files["zero_shot"])) == 0
+    capsys.readouterr()
+    extract_logits(params(model, splits=["train"], zero_shot_splits=["val", "test"]), RUNTIME, **files)
+    assert asked(capsys) == 2
+    extract_logits(params(model), RUNTIME, **files)
+    assert files["aspects"].read_bytes() == before
+    assert len(pd.read_parquet(files["answers"])) == N_IMAGES * 3, "what was asked once and is no longer wanted"
+
+
+def test_the_estimate_asks_nothing_and_says_what_asking_costs(
+    model: Path, files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extract_logits(params(model), RUNTIME, True, **files)
+    said = capsys.readouterr().out
+    assert "10 images x 3 questions: 30 answers wanted, 30 to ask" in said
+    assert re.search(r"3 questions: \d+ tokens and [\d.]+ MFLOP an image, [\d.e+]+ images/s.*: 0 s for 10 images", said)
+    assert not files["aspects"].exists()
+    extract_logits(params(model), RUNTIME, **files)
+    assert asked(capsys) == 30
+
+
+def test_a_ctrl_c_keeps_the_shard_in_flight(
+    model: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = Scorer.score
+    batches = []
+
+    def pressing(self: Scorer, batch: list[Any]) -> Any:
+        batches.append(len(batch))
+        if len(batches) == 6:  # in the second shard of four images
+            os.kill(os.getpid(), signal.SIGINT)
+        return score(self, batch)
+
+    monkeypatch.setattr(Scorer, "score", pressing)
+    with pytest.raises(KeyboardInterrupt):
+        extract_logits(params(model), Runtime(**RUNTIME.model_dump() | {"batch_images": 1}), **files)
+    monkeypatch.undo()
+    assert "stopping after this shard" in capsys.readouterr().out
+    extract_logits(params(model), RUNTIME, **files)
+    assert asked(capsys) == (N_IMAGES - 2 * 4) * 3
