@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from makd.files import parquet_writer
+from makd.files import parquet_writer, read_in_batches
 from makd.manifest import SCHEMA
 from makd.questions import Question
 from makd.store import AnswerReader, Answers, AnswerStore, block_images
@@ -44,7 +44,7 @@ def write_aspects(manifest: pd.DataFrame, questions: list[Question], reader: Ans
     at = reader.image_ids.get_indexer(manifest["image_id"])
     schema = pa.schema([*SCHEMA, *(pa.field(question.text, pa.float32()) for question in questions)])
     step = block_images(len(questions))
-    with parquet_writer(schema, path) as writer:
+    with parquet_writer(schema, path, repeated=SCHEMA.names) as writer:
         for start in range(0, len(manifest), step):
             rows = slice(start, start + step)
             keys = pa.Table.from_pandas(manifest.iloc[rows], schema=SCHEMA, preserve_index=False)
@@ -55,7 +55,8 @@ def write_aspects(manifest: pd.DataFrame, questions: list[Question], reader: Ans
 
 def write_answers(store_key: str, readers: Sequence[AnswerReader], path: Path) -> None:
     """data/answers.parquet: a row an answer, with the key of the store that it came from."""
-    with parquet_writer(ANSWERS.with_metadata({STORE_KEY: store_key}), path) as writer:
+    schema = ANSWERS.with_metadata({STORE_KEY: store_key})
+    with parquet_writer(schema, path, repeated=["image_id", "question_id"]) as writer:
         for reader in readers:
             for rows, answers in reader.blocks():
                 writer.write_table(long_table(reader.image_ids[rows], reader.question_ids, answers))
@@ -83,7 +84,7 @@ def import_answers(path: Path, store: AnswerStore) -> int:
     with pq.ParquetFile(path) as file:
         image_ids, question_ids = (distinct(file, name) for name in ("image_id", "question_id"))
         reader = store.reader(image_ids, question_ids)
-        for batch in file.iter_batches(IMPORTED_ROWS, columns=["image_id", "question_id", "z_yes", "z_no"]):
+        for batch in read_in_batches(file, IMPORTED_ROWS, ["image_id", "question_id", "z_yes", "z_no"]):
             table = batch.to_pandas()
             row, images = pd.factorize(reader.image_ids.get_indexer(table["image_id"]))
             column = reader.question_ids.get_indexer(table["question_id"])
@@ -103,6 +104,6 @@ def import_answers(path: Path, store: AnswerStore) -> int:
 def distinct(file: pq.ParquetFile, name: str) -> list[str]:
     """The values of a column of strings, in the order of their first rows."""
     found: dict[str, None] = {}
-    for batch in file.iter_batches(IMPORTED_ROWS, columns=[name]):
+    for batch in read_in_batches(file, IMPORTED_ROWS, [name]):
         found |= dict.fromkeys(batch.column(0).unique().to_pylist())
     return list(found)

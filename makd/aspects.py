@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from makd.errors import UserError
+from makd.files import read_in_batches
 
 KEY_COLUMNS = ("image_id", "path", "split", "label", "class_name")
 BATCH_ROWS = 2**15
@@ -42,7 +43,7 @@ def p_yes_matrix(path: Path, image_ids: pd.Series) -> npt.NDArray[np.float32]:
     p_yes = np.full((len(wanted), len(questions)), np.nan, np.float32)
     has_row = np.zeros(len(wanted), np.bool_)
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BATCH_ROWS, columns=["image_id", *questions]):
+        for batch in read_in_batches(file, BATCH_ROWS, ["image_id", *questions]):
             rows = wanted.get_indexer(batch.column("image_id").to_pandas())
             here = np.flatnonzero(rows >= 0)
             for column, question in enumerate(questions):

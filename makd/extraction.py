@@ -27,7 +27,7 @@ from makd.scorer import SelfTest
 from makd.store import Answers, AnswerStore
 
 TEST_IMAGES = 2
-ESTIMATED_IMAGES = 64
+ESTIMATED_IMAGES = 256
 """Fewer are asked without saying first how long it takes."""
 LOW_MASS = 0.9
 """Below this share of the next-token probability, yes and no are not what the model wants to say."""

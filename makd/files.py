@@ -48,18 +48,27 @@ def sync_folder(folder: Path) -> None:
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Equal tables give equal bytes."""
-    with parquet_writer(table.schema, path) as writer:
-        writer.write_table(table)
+    with atomic_write(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
 
 
 @contextmanager
-def parquet_writer(schema: pa.Schema, path: Path) -> Iterator[pq.ParquetWriter]:
-    """Write a table that is larger than memory piece by piece; `path` is whole or as it was.
+def parquet_writer(schema: pa.Schema, path: Path, *, repeated: list[str]) -> Iterator[pq.ParquetWriter]:
+    """Write a table that is too large for memory piece by piece; `path` is whole or as it was.
 
-    Equal pieces give equal bytes, and one piece gives those of `write_parquet`.
+    Equal pieces give equal bytes. The `repeated` columns are those whose values are worth a dictionary.
     """
-    with atomic_write(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with (
+        atomic_write(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=repeated) as writer,
+    ):
         yield writer
+
+
+def read_in_batches(file: pq.ParquetFile, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Batches of at most so many rows. By row groups: asked for all at once, PyArrow reads far ahead."""
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(rows, row_groups=[group], columns=columns)
 
 
 def write_json(value: Any, path: Path) -> None:

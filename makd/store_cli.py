@@ -63,12 +63,13 @@ def shortened(text: str, at_most: int = 50) -> str:
     return text if len(text) <= at_most else f"{text[: at_most - 1]}…"
 
 
-def size_of(n_bytes: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.3g} GB"
+def size_of(n_bytes: int) -> str:
+    size: float = n_bytes
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
 
 
 def verify(root: Path) -> None:

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import makd.answer_tables
+import makd.store
 from makd.answer_tables import import_answers, write_answers, write_aspects
 from makd.aspects import KEY_COLUMNS, question_columns, read_aspects
 from makd.questions import Question
@@ -85,6 +87,38 @@ def test_only_what_the_store_lacks_is_imported(tmp_path: Path, store: AnswerStor
     assert import_answers(path, store) == 2
     assert store.read(["a"], [IDS[0]]).z_yes[0, 0] == 9
     assert import_answers(path, store) == 0
+
+
+@pytest.mark.parametrize("block", [1, 3])
+def test_blocks_change_no_answer(
+    block: int, tmp_path: Path, store: AnswerStore, other: AnswerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, ids = np.random.default_rng(0), [f"{k:02d}" for k in range(20)]
+    z = rng.normal(size=(20, 2)).astype(np.float32)
+    z[rng.random(z.shape) < 0.3] = np.nan
+    store.add(ids, IDS, Answers(z, -z))
+    manifest = pd.DataFrame({name: rng.permutation(np.repeat(ids, 2)) for name in KEY_COLUMNS}).assign(label=0)
+    reader = store.reader(ids[:15], IDS)
+    for name, size in (("whole", 2**16), ("blocks", block)):
+        monkeypatch.setattr(makd.store, "BLOCK_IMAGES", size)
+        monkeypatch.setattr(makd.answer_tables, "IMPORTED_ROWS", size)
+        write_aspects(manifest, QUESTIONS, reader, tmp_path / f"{name}-aspects")
+        write_answers(store.key, [reader], tmp_path / f"{name}-answers")
+    for table in ("aspects", "answers"):
+        whole, blocks = (pd.read_parquet(tmp_path / f"{name}-{table}") for name in ("whole", "blocks"))
+        pd.testing.assert_frame_equal(whole.astype(blocks.dtypes), blocks)
+    assert import_answers(tmp_path / "blocks-answers", other) == int((~np.isnan(z[:15])).sum())
+    np.testing.assert_array_equal(other.read(ids[:15], IDS).z_no, -z[:15])
+    assert import_answers(tmp_path / "blocks-answers", other) == 0
+
+
+def test_no_answer_at_all_makes_tables_too(tmp_path: Path, store: AnswerStore) -> None:
+    reader = store.reader(list(IMAGES), IDS)
+    write_aspects(MANIFEST, QUESTIONS, reader, tmp_path / "aspects")
+    write_answers(store.key, [reader], tmp_path / "answers")
+    assert read_aspects(tmp_path / "aspects")[[question.text for question in QUESTIONS]].isna().all(axis=None)
+    assert len(pd.read_parquet(tmp_path / "answers")) == 0
+    assert import_answers(tmp_path / "answers", store) == 0
 
 
 def test_answers_of_another_scorer_are_not_imported(tmp_path: Path, store: AnswerStore, other: AnswerStore) -> None:

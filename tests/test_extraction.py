@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from makd.estimate import Cost
-from makd.extraction import Report, ask_missing
+from makd.extraction import Report, ask_missing, by_pattern
 from makd.questions import Question
 from makd.runtime import Runtime
 from makd.scorer import SelfTest
@@ -112,6 +112,17 @@ def test_new_questions_and_new_images_cost_only_themselves(store: AnswerStore, i
     assert ask(store, images[:6], QUESTIONS[:2])[0] == 12
     assert ask(store, images[:6], QUESTIONS)[0] == 6
     assert ask(store, images, QUESTIONS)[0] == 12
+
+
+@pytest.mark.parametrize("n_questions", [1, 8, 11])
+def test_rows_that_lack_the_same_are_asked_together(n_questions: int) -> None:
+    missing = np.random.default_rng(0).random((200, n_questions)) < 0.1
+    missing[:50] = True
+    patterns, group = np.unique(missing, axis=0, return_inverse=True)
+    expected = [(pattern, group == k) for k, pattern in enumerate(patterns) if pattern.any()]
+    for (pattern, rows), (other_pattern, other_rows) in zip(by_pattern(missing), expected, strict=True):
+        np.testing.assert_array_equal(pattern, other_pattern)
+        np.testing.assert_array_equal(rows, other_rows)
 
 
 def test_a_stop_loses_the_shard_in_flight_and_no_more(store: AnswerStore, images: pd.Series) -> None:

@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from makd.files import atomic_write, cache_dir, main_checkout, write_json, write_parquet
+from makd.files import atomic_write, cache_dir, main_checkout, parquet_writer, write_json, write_parquet
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
@@ -19,6 +20,26 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_table_in_pieces_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    table, path = pa.table({"x": [1, 2]}), tmp_path / "a.parquet"
+    write_parquet(table, path)
+    before = path.read_bytes()
+
+    def write_half() -> None:
+        with parquet_writer(table.schema, path, repeated=[]) as writer:
+            writer.write_table(table)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    with parquet_writer(table.schema, path, repeated=[]) as writer:
+        writer.write_table(table)
+        writer.write_table(table)
+    assert pq.read_table(path)["x"].to_pylist() == [1, 2, 1, 2]
 
 
 def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 import json
-import subprocess
-import sys
+import os
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import makd.store
+import makd.store_parts
 from makd.errors import UserError
-from makd.store import Answers, AnswerStore, store_key
+from makd.store import Answers, AnswerStore, part_number, store_key
+from makd.store_upkeep import compact, remove_store, unused_days
+from tests.lock_holder import holding
 
 PROVENANCE = {"weights": "abc", "prompt": "$question"}
 
@@ -89,6 +92,69 @@ def test_a_half_written_part_is_no_part(store: AnswerStore) -> None:
     assert store.parts() == [part]
 
 
+def test_what_is_missing_is_known_without_the_logits(store: AnswerStore) -> None:
+    store.add(["a"], ["p"], answers([1]))
+    np.testing.assert_array_equal(store.missing(["a", "b"], ["p", "q"]), [[False, True], [True, True]])
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of two images, and row groups of three."""
+    monkeypatch.setattr(makd.store, "BLOCK_IMAGES", 2)
+    monkeypatch.setattr(makd.store_parts, "ROW_GROUP_ANSWERS", 6)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_blocks_are_the_whole_in_pieces(store: AnswerStore) -> None:
+    ids, z = [f"{k}" for k in range(11)], np.random.default_rng(0).normal(size=(11, 2)).astype(np.float32)
+    order = np.random.default_rng(1).permutation(11)
+    store.add([ids[k] for k in order[:8]], ["p", "q"], Answers(z[order[:8]], -z[order[:8]]))
+    store.add([ids[k] for k in order[8:]], ["q", "p"], Answers(z[order[8:], ::-1], -z[order[8:], ::-1]))
+    reader = store.reader(ids, ["p", "q"])
+    blocks = list(reader.blocks())
+    assert [rows for rows, _ in blocks] == [slice(k, min(k + 2, 11)) for k in range(0, 11, 2)]
+    np.testing.assert_array_equal(np.concatenate([found.z_yes for _, found in blocks]), z)
+    np.testing.assert_array_equal(np.concatenate([found.z_no for _, found in blocks]), -z)
+    np.testing.assert_array_equal(store.missing(ids, ["p", "q"]), np.zeros((11, 2), bool))
+
+
+def test_a_reader_takes_rows_in_any_order_and_knows_nothing_of_minus_one(store: AnswerStore) -> None:
+    store.add(["a", "b"], ["p"], answers([1], [2]))
+    reader = store.reader(["a", "b"], ["p"])
+    np.testing.assert_array_equal(reader.read(np.array([1, -1, 0, 1])).z_yes, [[2], [np.nan], [1], [2]])
+
+
+def test_a_reader_refuses_ids_twice(store: AnswerStore) -> None:
+    for ids in ((["a", "a"], ["p"]), (["a"], ["p", "p"])):
+        with pytest.raises(ValueError, match="distinct"):
+            store.reader(*ids)
+
+
+def test_a_reader_outlives_the_compaction_of_what_it_has_listed(store: AnswerStore, tmp_path: Path) -> None:
+    for k in range(4):
+        store.add([f"{k}"], ["p"], answers([k]))
+    reader = store.reader([f"{k}" for k in range(4)], ["p"])
+    assert compact(tmp_path, store.key) == (4, 1)
+    np.testing.assert_array_equal(reader.read(np.arange(4)).z_yes[:, 0], range(4))
+
+
+def test_a_reader_lists_anew_when_parts_vanish_meanwhile(store: AnswerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add(["a"], ["p"], answers([1]))
+    gone = store.folder / "part-000000-gone.parquet"
+    listings = [[gone, *store.parts()], store.parts()]
+    monkeypatch.setattr(makd.store, "parts_of", lambda folder: listings.pop(0))
+    assert store.reader(["a"], ["p"]).read(np.array([0])).z_yes[0, 0] == 1
+    assert not listings
+
+
+def test_the_last_part_holds_also_after_the_millionth(store: AnswerStore) -> None:
+    store.add(["a"], ["p"], answers([1]))
+    store.parts()[0].rename(store.folder / "part-999999-ffffffff.parquet")
+    store.add(["a"], ["p"], answers([2]))
+    assert [part_number(part) for part in store.parts()] == [999_999, 1_000_000]
+    assert store.read(["a"], ["p"]).z_yes[0, 0] == 2
+
+
 def test_a_damaged_part_is_named(store: AnswerStore) -> None:
     store.add(["a"], ["p"], answers([1]))
     part = store.parts()[0]
@@ -97,37 +163,32 @@ def test_a_damaged_part_is_named(store: AnswerStore) -> None:
         store.read(["a"], ["p"])
 
 
-HOLD = """
-import sys, time
-from pathlib import Path
-from makd.store import AnswerStore
-with AnswerStore(Path(sys.argv[1]), {"weights": "abc", "prompt": "$question"}).lock():
-    print("held", flush=True)
-    time.sleep(float(sys.argv[2]))
-"""
+def test_one_process_at_a_time_asks(store: AnswerStore, capsys: pytest.CaptureFixture[str]) -> None:
+    with holding(store, "lock", seconds=0.5) as other:
+        start = time.monotonic()
+        with store.lock():
+            assert time.monotonic() - start > 0.3
+        assert f"(process {other.pid})" in capsys.readouterr().out
 
 
-def hold(folder: Path, seconds: float) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", HOLD, str(folder), str(seconds)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
+def test_a_killed_process_leaves_no_lock(store: AnswerStore) -> None:
+    with holding(store, "lock") as other:
+        with pytest.raises(UserError, match=rf"is in use \(process {other.pid}\); try again"), store.lock(wait=False):
+            pass
+        other.kill()
+        other.wait()
+        with store.lock(wait=False):
+            pass
 
 
-def test_one_process_at_a_time_asks(store: AnswerStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other = hold(tmp_path, 0.5)
-    start = time.monotonic()
-    with store.lock():
-        assert time.monotonic() - start > 0.3
-    assert f"(process {other.pid})" in capsys.readouterr().out
-    other.wait()
-
-
-def test_a_killed_process_leaves_no_lock(store: AnswerStore, tmp_path: Path) -> None:
-    other = hold(tmp_path, 60)
-    other.kill()
-    other.wait()
-    start = time.monotonic()
-    with store.lock():
-        assert time.monotonic() - start < 5
+def test_what_is_in_use_is_not_removed_and_its_use_is_noted(store: AnswerStore, tmp_path: Path) -> None:
+    store.add(["a"], ["p"], answers([1]))
+    for path in (store.folder / "provenance.json", *store.parts()):
+        os.utime(path, (0, 0))
+    assert unused_days(store.folder) > 365
+    with holding(store, "in_use"), store.in_use():  # many may use it
+        assert unused_days(store.folder) < 1
+    with holding(store, "in_use"), pytest.raises(UserError, match="is in use"):
+        remove_store(store.folder)
+    remove_store(store.folder)
+    assert list(tmp_path.iterdir()) == []

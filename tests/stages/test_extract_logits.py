@@ -243,7 +243,6 @@ def test_a_ctrl_c_keeps_the_shard_in_flight(
     monkeypatch.setattr(Scorer, "score", pressing)
     with pytest.raises(KeyboardInterrupt):
         extract_logits(params(model), Runtime(**RUNTIME.model_dump() | {"batch_images": 1}), **files)
-    monkeypatch.undo()
     assert "stopping after this shard" in capsys.readouterr().out
     extract_logits(params(model), RUNTIME, **files)
     assert asked(capsys) == (N_IMAGES - 2 * 4) * 3

@@ -1,0 +1,126 @@
+"""The extract_logits stage with a quick fake model, for tests that run it in processes of their own, and kill them."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+
+import makd.scorer
+from makd.estimate import Cost
+from makd.manifest import write_manifest
+from makd.questions import Question, write_questions
+from makd.runtime import Runtime
+from makd.scorer import SelfTest
+from stages.extract_logits import Params, extract_logits
+
+QUESTIONS = ["Is it grey?", "Is it bright?", "Is it dark?"]
+SHARD = 4
+RUNTIME = Runtime(workers=0, shard_images=SHARD, progress=False, device="cpu")
+
+
+class FakeReader:
+    def inputs(self, image: Image.Image) -> dict[str, torch.Tensor]:
+        return {"grey": torch.tensor(float(np.asarray(image).mean()))}
+
+
+class FakeScorer:
+    """z_yes is the brightness, z_no the place of the question; notes in `log` how many images it is asked about."""
+
+    log: Path
+    seconds_per_image: float
+
+    def __init__(self, model: str, prompts: list[str], **others: Any) -> None:
+        self.reader, self.why_one_by_one = FakeReader(), None
+        self.z_no = torch.arange(float(len(prompts)))
+
+    def self_test(self, images: Sequence[Image.Image]) -> SelfTest:
+        return SelfTest(0.0, 2, 1.0, 1.0, {"Yes": 2})
+
+    def cost(self, inputs: dict[str, torch.Tensor]) -> Cost:
+        return Cost(tokens=1, flops=1)
+
+    def score(self, batch: Sequence[dict[str, torch.Tensor]]) -> torch.Tensor:
+        with self.log.open("a") as file:
+            file.write(f"{len(batch)}\n")
+        time.sleep(self.seconds_per_image * len(batch))
+        grey = torch.stack([inputs["grey"] for inputs in batch])[:, None].expand(-1, len(self.z_no))
+        return torch.stack([grey, self.z_no.expand_as(grey)], dim=-1)
+
+
+def make_project(folder: Path, n_images: int) -> None:
+    """Pictures and the files that the stage reads; the weights of the model are a file of three bytes."""
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "weights").write_bytes(b"abc")
+    (folder / "ask.txt").write_text("$question Yes or No?\n")
+    (folder / "zero_shot.txt").write_text("Is this a $class_name?\n")
+    write_questions([Question(text=text) for text in QUESTIONS], folder / "selected.json", model="m", prompt="p")
+    rows = []
+    for k in range(n_images):
+        path = folder / f"{k:03d}.png"
+        Image.new("RGB", (4, 4), (k % 256,) * 3).save(path)
+        rows.append((f"id{k:03d}", path.as_posix(), "train", 0, "a"))
+    columns = ["image_id", "path", "split", "label", "class_name"]
+    write_manifest(pd.DataFrame(rows, columns=columns), folder / "manifest.parquet")
+
+
+def run_stage(folder: Path, manifest: Path, out: Path, cache: Path, seconds_per_image: float) -> None:
+    """The stage on the project in `folder`, with outputs in `out` and the store in `cache`."""
+    os.environ["MAKD_CACHE"] = str(cache)
+    FakeScorer.log, FakeScorer.seconds_per_image = out / "asked.log", seconds_per_image
+    makd.scorer.Scorer = FakeScorer  # type: ignore[assignment, misc]
+    block: dict[str, Any] = {
+        "backend": "transformers",
+        "model": str(folder / "model"),
+        "revision": None,
+        "dtype": "float32",
+        "quantization": None,
+        "attention": "sdpa",
+        "shared_prefix": True,
+        "answers": ["Yes", "No"],
+        "processor": {},
+        "splits": ["train"],
+        "zero_shot_splits": [],
+    }
+    extract_logits(
+        Params.model_validate({"n_questions": len(QUESTIONS), "extract_logits": block}),
+        RUNTIME,
+        manifest=manifest,
+        selected=folder / "selected.json",
+        prompt=folder / "ask.txt",
+        zero_shot_prompt=folder / "zero_shot.txt",
+        aspects=out / "aspects.parquet",
+        answers=out / "answers.parquet",
+        zero_shot=out / "zero_shot.parquet",
+    )
+
+
+def asked_images(out: Path) -> int:
+    """How many images the runs with outputs in `out` have asked about, some of them in vain."""
+    log = out / "asked.log"
+    return sum(map(int, log.read_text().split())) if log.exists() else 0
+
+
+def stored_rows(cache: Path) -> list[str]:
+    """The images of all parts of all stores, one that lies in two parts twice."""
+    parts = sorted(cache.glob("answers/*/part-*.parquet"))
+    return [image_id for part in parts for image_id in pq.read_table(part, columns=["image_id"])[0].to_pylist()]
+
+
+def start_stage(
+    folder: Path, manifest: Path, out: Path, cache: Path, seconds_per_image: float = 0.0
+) -> ForkServerProcess:
+    """`run_stage` in a process of its own, which starts with all that it needs imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "makd.extraction", "makd.answer_tables", "makd.weights", "makd.devices"])
+    process = context.Process(target=run_stage, args=(folder, manifest, out, cache, seconds_per_image))
+    process.start()
+    return process
