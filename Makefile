@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help repro test test-slow check fix bench lock tiny-vlm
+.PHONY: help repro test test-slow check fix bench bench-gpu lock tiny-vlm
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ fix: .venv/installed  ## format, and mend what the linter can
 
 bench: .venv/installed  ## ratios measured side by side, into reports/benchmarks.json
 	python -m benchmarks
+
+bench-gpu: .venv/installed  ## the scorer at InternVL2-8B's sizes on a GPU
+	python -m benchmarks.gpu
 
 lock:  ## pin every dependency anew
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from makd.errors import UserError
 from makd.estimate import SAMPLE_IMAGES, Cost, Estimate, estimate
 from makd.files import main_checkout, write_json
 from makd.interrupt import after_this_shard, ignore_interrupts
-from makd.pictures import load_rgb
+from makd.pictures import UnreadablePicture, load_rgb_of
 from makd.progress import progress_bar
 from makd.questions import Question
 from makd.runtime import Runtime
@@ -33,7 +33,6 @@ LOW_MASS = 0.9
 """Below this share of the next-token probability, yes and no are not what the model wants to say."""
 
 Mask = npt.NDArray[np.bool_]
-Loaded = tuple[str, Any, str | None]
 
 
 @runtime_checkable
@@ -58,7 +57,16 @@ class Report:
     """What one run asked, and which images could not be read."""
 
     asked: int = 0
-    unreadable: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)  # why, by path
+
+
+class Loaded(NamedTuple):
+    """What a worker process sends: the inputs of an image, or why there are none."""
+
+    image_id: str
+    inputs: Any = None
+    unreadable: str | None = None  # costs itself
+    fatal: str | None = None  # says nothing about the image: stops the run
 
 
 class Pictures(Dataset[Loaded]):
@@ -72,10 +80,18 @@ class Pictures(Dataset[Loaded]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Loaded:
+        image_id = self.image_ids[index]
         try:
-            return self.image_ids[index], read_inputs(self.reader, self.paths[index]), None
+            picture = load_rgb_of(main_checkout() / self.paths[index], image_id)
+        except UnreadablePicture as error:
+            return Loaded(image_id, unreadable=str(error))
+        except UserError as error:  # not there, or no longer the picture of the manifest
+            return Loaded(image_id, fatal=str(error))
+        try:
+            return Loaded(image_id, self.reader.inputs(picture))
         except Exception as error:  # a processor refuses odd pictures with whatever it likes
-            return self.image_ids[index], None, f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
+            return Loaded(image_id, unreadable=f"{self.paths[index]} is refused by the model's processor: {reason}")
 
 
 def ask_missing(
@@ -127,6 +143,8 @@ def ask_missing(
                 bar.update(shard.answers.z_yes.size)
                 if interrupted:
                     raise KeyboardInterrupt
+    if report.unreadable and len(report.unreadable) == len(images):
+        raise UserError(f"none of {len(images)} images can be read: {next(iter(report.unreadable.values()))}")
     return report
 
 
@@ -167,17 +185,30 @@ def answer_in_shards(scorer: Answerer, images: pd.Series, runtime: Runtime, repo
         logits = []
         for _ in shard:
             good = []
-            for image_id, inputs, error in next(loaded):
-                if inputs is None:
-                    report.unreadable[images[image_id]] = str(error)
+            for one in next(loaded):
+                if one.fatal is not None:
+                    raise UserError(one.fatal)
+                if one.unreadable is not None:
+                    report.unreadable[images[one.image_id]] = one.unreadable
                 else:
-                    image_ids.append(image_id)
-                    good.append(inputs)
+                    image_ids.append(one.image_id)
+                    good.append(one.inputs)
             if good:
                 logits.append(scorer.score(good).numpy())
         if logits:
             z = np.concatenate(logits)
+            check_finite(z, [images[image_id] for image_id in image_ids])
             yield Shard(image_ids, Answers(z[..., 0].copy(), z[..., 1].copy()))
+
+
+def check_finite(z: npt.NDArray[np.float32], paths: list[str]) -> None:
+    """An answer that is no number is a fault of the model's arithmetic, and would be asked again in every run."""
+    bad = ~np.isfinite(z).all(axis=(1, 2))
+    if bad.any():
+        raise UserError(
+            f"the model's answers about {paths[int(bad.argmax())]} are not finite; "
+            "set extract_logits.dtype to bfloat16 or float32"
+        )
 
 
 def chunks(items: Sequence[int], size: int) -> list[Sequence[int]]:
@@ -189,12 +220,12 @@ def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> bo
 
     What it saw of the first token goes beside the answers, as audit.json. Returns whether there is an image to ask.
     """
-    readable = readable_images(images, TEST_IMAGES)
-    if not readable:  # each is named when its turn comes
+    pictures = readable_images(images, TEST_IMAGES)
+    if not pictures:  # each is named when its turn comes
         return False
     if scorer.why_one_by_one is not None:
         print(f"one forward pass a question: {scorer.why_one_by_one}", flush=True)
-    result = scorer.self_test(readable)
+    result = scorer.self_test(pictures)
     write_json(asdict(result), store.folder / "audit.json")
     print(
         f"self-test: max |dq| {result.difference:.1g}, yes and no hold {result.mass:.1%} of the first token", flush=True
@@ -211,19 +242,20 @@ def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> bo
 
 def readable_images(images: pd.Series, n: int) -> list[Image.Image]:
     """The first `n` that can be read."""
-    return list(islice((picture for path in images if (picture := load_or_none(path))), n))
+    return list(islice((picture for image_id, path in images.items() if (picture := readable(path, image_id))), n))
 
 
 def estimate_of(scorer: Answerer, images: pd.Series) -> Estimate:
     """What an image costs, measured on a few from all over the list."""
-    step = max(1, len(images) // SAMPLE_IMAGES)
-    paths = [path for path in images.iloc[::step] if load_or_none(path) is not None][:SAMPLE_IMAGES] or list(images)
-    read = [partial(read_inputs, scorer.reader, path) for path in paths[:SAMPLE_IMAGES]]
-    return estimate(scorer.score, scorer.cost, read)
+    some = images.iloc[:: max(1, len(images) // SAMPLE_IMAGES)]
+    good = [(path, image_id) for image_id, path in some.items() if readable(path, image_id)][:SAMPLE_IMAGES]
+    if not good:
+        good = [next((path, image_id) for image_id, path in images.items() if readable(path, image_id))]
+    return estimate(scorer.score, scorer.cost, [partial(read_inputs, scorer.reader, *one) for one in good])
 
 
-def read_inputs(reader: Reader, path: str) -> Any:
-    return reader.inputs(load_rgb(main_checkout() / path))
+def read_inputs(reader: Reader, path: str, image_id: str) -> Any:
+    return reader.inputs(load_rgb_of(main_checkout() / path, image_id))
 
 
 def images_per_second(bar: Any, n_questions: int) -> float:
@@ -231,8 +263,9 @@ def images_per_second(bar: Any, n_questions: int) -> float:
     return float(bar.n / n_questions / elapsed) if elapsed else 0.0
 
 
-def load_or_none(path: str) -> Image.Image | None:
+def readable(path: str, image_id: str) -> Image.Image | None:
+    """The picture; None where its content is none, which is named when its turn comes."""
     try:
-        return load_rgb(main_checkout() / path)
-    except UserError:  # named when its turn comes
+        return load_rgb_of(main_checkout() / path, image_id)
+    except UnreadablePicture:
         return None

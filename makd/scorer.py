@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from PIL.Image import Image
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForImageTextToText, AutoProcessor, DynamicCache
@@ -31,6 +32,8 @@ from makd.packing import Pack
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 """Largest |q packed - q one by one| that the self-test accepts; a wrong mask or position gives 0.05 to 0.5."""
+GAP_TOLERANCE = 100
+"""How many times that z_yes - z_no may differ: where q is nearly 0 or 1, it hides what is wrong."""
 MASKS_KEPT = 64
 TOP_TOKENS = 10
 
@@ -88,7 +91,7 @@ class Scorer:
                 device_map=device_map,
                 quantization_config=quantization_config(quantization, dtype),
             )
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"extract_logits.model: {model} cannot be loaded: {reason}") from error
         if device_map is None and quantization is None:
@@ -246,18 +249,25 @@ class Scorer:
         chosen = sorted({0, longest, len(prompts) - 1})
         hidden = self.hidden([self.reader.inputs(image) for image in images])
         answer_ids = list(self.conversation.answer_ids)
-        difference = 0.0
+        difference = gap = 0.0
         for image, its_hidden in zip(images, hidden, strict=True):
             for question in chosen:
                 expected, own = self.one_by_one(image, question)
                 self.check_rows(expected, own[answer_ids])
-                off = (p_yes(self.two_rows(its_hidden[question])) - p_yes(self.two_rows(expected))).abs().item()
-                difference = max(difference, off) if off == off else off  # NaN stays
+                packed, alone = self.two_rows(its_hidden[question]), self.two_rows(expected)
+                if not (packed.isfinite().all() and alone.isfinite().all()):
+                    raise UserError(
+                        f"self-test: {type(self.model).__name__} gives {packed.tolist()} for yes and no; "
+                        "set extract_logits.dtype to bfloat16 or float32"
+                    )
+                difference = max(difference, (p_yes(packed) - p_yes(alone)).abs().item())
+                gap = max(gap, (packed - alone).diff().abs().item())
         accepted = TOLERANCE[self.dtype]
-        if not difference <= accepted:  # also where it is NaN
+        if difference > accepted or gap > GAP_TOLERANCE * accepted:
             raise UserError(
                 f"self-test: {type(self.model).__name__} answers differently with a shared prefix and one by one: "
-                f"max |dq| is {difference:.1g}, accepted is {accepted:g}; set extract_logits.shared_prefix to false"
+                f"max |dq| is {difference:.1g} (accepted: {accepted:g}), of z_yes - z_no {gap:.1g} (accepted: "
+                f"{GAP_TOLERANCE * accepted:g}); set extract_logits.shared_prefix to false"
             )
         return self.audit(hidden.flatten(0, 1), difference)
 

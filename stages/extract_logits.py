@@ -39,6 +39,13 @@ class ExtractLogitsParams(Block):
     splits: tuple[Literal["train", "val", "test"], ...] = Field(min_length=1)
     zero_shot_splits: tuple[Literal["train", "val", "test"], ...]
 
+    @field_validator("answers")
+    @classmethod
+    def distinct(cls, answers: tuple[str, str]) -> tuple[str, str]:
+        if not all(answers) or answers[0] == answers[1]:
+            raise ValueError("expected two different words, yes first")
+        return answers
+
     @field_validator("splits")
     @classmethod
     def with_train(cls, splits: tuple[str, ...]) -> tuple[str, ...]:
@@ -186,8 +193,8 @@ def asking(store: Any, block: ExtractLogitsParams, prompt: Path, runtime: Runtim
             print(f"{report.asked} questions asked")
         if report.unreadable:
             print(f"{len(report.unreadable)} images could not be read, their answers stay empty:", file=sys.stderr)
-            for path, reason in report.unreadable.items():
-                print(f"  {path}: {reason}", file=sys.stderr)
+            for reason in report.unreadable.values():
+                print(f"  {reason}", file=sys.stderr)
 
     return ask
 

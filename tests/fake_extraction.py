@@ -17,6 +17,7 @@ from PIL import Image
 import makd.scorer
 from makd.estimate import Cost
 from makd.manifest import write_manifest
+from makd.pictures import image_id
 from makd.questions import Question, write_questions
 from makd.runtime import Runtime
 from makd.scorer import SelfTest
@@ -67,7 +68,7 @@ def make_project(folder: Path, n_images: int) -> None:
     for k in range(n_images):
         path = folder / f"{k:03d}.png"
         Image.new("RGB", (4, 4), (k % 256,) * 3).save(path)
-        rows.append((f"id{k:03d}", path.as_posix(), "train", 0, "a"))
+        rows.append((image_id(path.read_bytes()), path.as_posix(), "train", 0, "a"))
     columns = ["image_id", "path", "split", "label", "class_name"]
     write_manifest(pd.DataFrame(rows, columns=columns), folder / "manifest.parquet")
 

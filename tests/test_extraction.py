@@ -9,8 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from makd.errors import UserError
 from makd.estimate import Cost
 from makd.extraction import Report, ask_missing, by_pattern
+from makd.pictures import image_id
 from makd.questions import Question
 from makd.runtime import Runtime
 from makd.scorer import SelfTest
@@ -57,13 +59,21 @@ def images(tmp_path: Path) -> pd.Series:
     paths = {}
     for k in range(10):
         Image.new("RGB", (8, 8), (20 * k,) * 3).save(tmp_path / f"{k}.png")
-        paths[f"id{k}"] = (tmp_path / f"{k}.png").as_posix()
+        path = tmp_path / f"{k}.png"
+        paths[image_id(path.read_bytes())] = path.as_posix()
     return pd.Series(paths)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> AnswerStore:
     return AnswerStore(tmp_path / "answers", {})
+
+
+def spoiled(images: pd.Series, *places: int) -> pd.Series:
+    """The same files with no picture in some of them, which the ids know."""
+    for place in places:
+        Path(images.iloc[place]).write_bytes(b"no picture %d" % place)
+    return pd.Series({image_id(Path(path).read_bytes()): path for path in images})
 
 
 def ask(
@@ -94,10 +104,12 @@ def test_every_image_gets_its_own_answers(store: AnswerStore, images: pd.Series)
 def test_worker_processes_find_the_same(store: AnswerStore, images: pd.Series, tmp_path: Path) -> None:
     ask(store, images, QUESTIONS)
     other = AnswerStore(tmp_path / "other", {})
-    many = pd.concat([images, images.set_axis([f"again{k}" for k in range(10)])])
-    many = pd.concat(
-        [many, images.set_axis([f"more{k}" for k in range(10)]), images.set_axis([f"x{k}" for k in range(10)])]
-    )
+    more = {}
+    for k in range(30):
+        path = tmp_path / f"more{k}.png"
+        Image.new("RGB", (8, 8), (k, 0, 0)).save(path)
+        more[image_id(path.read_bytes())] = path.as_posix()
+    many = pd.concat([images, pd.Series(more)])
     assert len(many) >= 2 * Runtime().batch_images
     ask(other, many, QUESTIONS, runtime=RUNTIME.model_copy(update={"workers": 2, "shard_images": 20}))
     np.testing.assert_array_equal(other.read(list(images.index), IDS).z_yes, store.read(list(images.index), IDS).z_yes)
@@ -133,22 +145,19 @@ def test_a_stop_loses_the_shard_in_flight_and_no_more(store: AnswerStore, images
 
 
 def test_a_bad_image_costs_itself_and_is_named(store: AnswerStore, images: pd.Series) -> None:
-    Path(images["id3"]).write_bytes(b"no picture")
+    images = spoiled(images, 3)
     pairs, report = ask(store, images, QUESTIONS)
     assert pairs == 27
-    assert list(report.unreadable) == [images["id3"]]
+    assert list(report.unreadable) == [images.iloc[3]]
     assert store.read(list(images.index), IDS).missing.sum() == 3
 
 
 def test_one_good_image_behind_many_bad_ones_is_tested_and_asked(store: AnswerStore, images: pd.Series) -> None:
-    for path in images[:9]:
-        Path(path).write_bytes(b"no picture")
-    pairs, report = ask(store, images, QUESTIONS)
+    pairs, report = ask(store, spoiled(images, *range(9)), QUESTIONS)
     assert (pairs, len(report.unreadable)) == (3, 9)
 
 
 def test_a_shard_of_bad_images_only_is_no_shard(store: AnswerStore, images: pd.Series) -> None:
-    for path in images:
-        Path(path).write_bytes(b"no picture")
-    pairs, report = ask(store, images, QUESTIONS)
-    assert (pairs, len(report.unreadable), store.parts()) == (0, 10, [])
+    with pytest.raises(UserError, match="none of 10 images can be read"):
+        ask(store, spoiled(images, *range(10)), QUESTIONS)
+    assert store.parts() == []

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import makd.extraction
 from makd.aspects import question_columns, read_aspects
 from makd.errors import UserError
-from makd.manifest import write_manifest
+from makd.manifest import read_manifest, write_manifest
+from makd.pictures import image_id
 from makd.questions import Question, write_questions
 from makd.runtime import Runtime
-from makd.scan import image_id
 from makd.scorer import Scorer
 from stages.extract_logits import Params, extract_logits
 from tests.tiny_models import save_tiny_internvl
@@ -141,7 +142,13 @@ def test_a_lost_store_is_filled_from_the_tables_of_the_last_run(
 
 @pytest.mark.parametrize(
     "changed",
-    [{"dtype": "bfloat16"}, {"attention": "eager"}, {"processor": {"max_patches": 1}}, {"shared_prefix": False}],
+    [
+        {"dtype": "bfloat16"},
+        {"attention": "eager"},
+        {"processor": {"max_patches": 1}},
+        {"shared_prefix": False},
+        {"answers": ["No", "Yes"]},
+    ],
 )
 def test_what_determines_a_number_asks_all_anew(
     model: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str], changed: dict[str, Any]
@@ -174,8 +181,11 @@ def test_an_unreadable_image_is_named_and_null(
 ) -> None:
     bad = files["manifest"].parent / "3.png"
     bad.write_bytes(b"no picture")
+    rows = read_manifest(files["manifest"])
+    rows.loc[rows["path"] == bad.as_posix(), "image_id"] = image_id(b"no picture")
+    write_manifest(rows, files["manifest"])
     extract_logits(params(model), RUNTIME, **files)
-    assert f"{bad}: UnreadablePicture" in capsys.readouterr().err
+    assert f"{bad} cannot be read as a picture" in capsys.readouterr().err
     table = read_aspects(files["aspects"]).set_index("path")
     assert table.loc[bad.as_posix(), QUESTIONS].isna().all()
     assert table[QUESTIONS].notna().sum().sum() == (N_IMAGES - 1) * 3
@@ -246,3 +256,115 @@ def test_a_ctrl_c_keeps_the_shard_in_flight(
     assert "stopping after this shard" in capsys.readouterr().out
     extract_logits(params(model), RUNTIME, **files)
     assert asked(capsys) == (N_IMAGES - 2 * 4) * 3
+
+
+def test_all_that_params_say_of_the_model_reaches_it(
+    model: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        seen.update(kwargs, model=args[0], messages=args[1])
+        raise UserError("enough")
+
+    monkeypatch.setattr("makd.scorer.Scorer", refuse)
+    changed: dict[str, Any] = {
+        "dtype": "bfloat16",
+        "attention": "eager",
+        "answers": ["No", "Yes"],
+        "processor": {"max_patches": 2},
+        "revision": "main",
+        "quantization": "8bit",
+        "shared_prefix": False,
+    }
+    with pytest.raises(UserError, match="enough"):
+        extract_logits(params(model, **changed), Runtime(**RUNTIME.model_dump() | {"device_map": "auto"}), **files)
+    assert seen == {
+        "model": model,
+        "messages": [f"{text} Yes or No?" for text in QUESTIONS],
+        "dtype": torch.bfloat16,
+        "attention": "eager",
+        "answers": ("No", "Yes"),
+        "processor_kwargs": {"max_patches": 2},
+        "revision": "main",
+        "quantization": "8bit",
+        "share": False,
+        "device": torch.device("cpu"),
+        "device_map": "auto",
+    }
+
+
+def test_other_weights_and_another_scoring_rule_ask_all_anew(
+    model: Path,
+    files: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extract_logits(params(model), RUNTIME, **files)
+    assert asked(capsys) == 30
+    extract_logits(params(save_tiny_internvl(tmp_path / "other", seed=1)), RUNTIME, **files)
+    assert asked(capsys) == 30
+    monkeypatch.setattr("makd.scoring_version.SCORING_VERSION", -1)
+    extract_logits(params(model), RUNTIME, **files)
+    assert asked(capsys) == 30
+
+
+def test_a_picture_that_is_no_longer_that_of_the_manifest_is_not_asked(
+    model: Path, files: dict[str, Path], tmp_path: Path
+) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "5.png")
+    with pytest.raises(UserError, match=r"5\.png.*manifest"):
+        extract_logits(params(model), RUNTIME, **files)
+
+
+def test_a_picture_that_is_not_there_stops_the_run(model: Path, files: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "5.png").unlink()
+    with pytest.raises(UserError, match=r"5\.png"):
+        extract_logits(params(model), RUNTIME, **files)
+
+
+def test_odd_pictures_are_handled_or_named_and_null(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, Path]
+) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 255, (40, 60, 3), dtype=np.uint8))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    picture.save(folder / "turned.jpg", exif=turned)
+    picture.convert("CMYK").save(folder / "cmyk.jpg")
+    picture.convert("P").save(folder / "palette.gif", save_all=True, append_images=[picture.rotate(90)])
+    picture.convert("RGBA").save(folder / "alpha.png")
+    Image.fromarray(rng.integers(0, 65535, (40, 60), dtype=np.uint16)).save(folder / "grey16.png")
+    Image.new("RGB", (1, 1), "red").save(folder / "pixel.png")
+    picture.resize((12_000, 40)).save(folder / "long.png")
+    (folder / "cut.jpg").write_bytes((folder / "turned.jpg").read_bytes()[:400])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.jpg").write_text("no picture")
+    names = sorted(path.name for path in folder.iterdir())
+    rows = [(image_id((folder / name).read_bytes()), (folder / name).as_posix(), "train", 0, "a") for name in names]
+    write_manifest(pd.DataFrame(rows, columns=["image_id", "path", "split", "label", "class_name"]), files["manifest"])
+    extract_logits(params(model), RUNTIME, **files)
+    table = read_aspects(files["aspects"])
+    null = {Path(path).name for path in table.loc[table[QUESTIONS].isna().all(axis=1), "path"]}
+    said = capsys.readouterr()
+    assert {"cut.jpg", "empty.jpg", "text.jpg"} <= null <= {"cut.jpg", "empty.jpg", "text.jpg", "long.png", "pixel.png"}
+    assert f"{len(null)} images could not be read" in said.err
+    assert all(name in said.err for name in null)
+    assert table[QUESTIONS].isna().all(axis=1).sum() * 3 == table[QUESTIONS].isna().sum().sum(), "all or nothing"
+
+
+def test_not_one_readable_picture_is_an_error(model: Path, files: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    rows = [(image_id(b"no picture"), (tmp_path / "text.jpg").as_posix(), "train", 0, "a")]
+    write_manifest(pd.DataFrame(rows, columns=["image_id", "path", "split", "label", "class_name"]), files["manifest"])
+    with pytest.raises(UserError, match="none of 1 images can be read"):
+        extract_logits(params(model), RUNTIME, **files)
+
+
+@pytest.mark.parametrize("answers", [["Yes", "Yes"], ["", "No"]])
+def test_answers_must_be_two_words(model: Path, answers: list[str]) -> None:
+    with pytest.raises(ValueError, match="two different words"):
+        params(model, answers=answers)
