@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import torch
+
 from benchmarks import scorer, training
 from makd.files import write_json
 
 
 def main() -> None:
+    torch.set_num_threads(1)  # threads that wait burn processor time, more the busier the machine
     found: dict[str, float] = {}
     for benchmark in (scorer, training):
         for name, value in benchmark.measure().items():

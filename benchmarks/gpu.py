@@ -123,7 +123,13 @@ def row(scorer: Scorer, tiles: int, size: tuple[int, int], device: torch.device,
     each = seconds(lambda: scorer.score(batch), device, rounds) / len(batch)
     questions = range(len(scorer.conversation.prompts))
     asked = list(questions)[:: max(1, len(questions) // SAMPLE)][:SAMPLE]
-    alone = seconds(lambda: [scorer.one_by_one(image, k) for k in asked], device, rounds) / len(asked)
+    pairs = [scorer.on_device(scorer.conversation.inputs(image, k)) for k in asked]
+
+    @torch.inference_mode()
+    def one_by_one() -> list[torch.Tensor]:
+        return [scorer.model(**pair, logits_to_keep=1).logits for pair in pairs]
+
+    alone = seconds(one_by_one, device, rounds) / len(asked)
     packed = scorer.score([inputs])[0, asked]
     plain = torch.stack([scorer.two_rows(scorer.one_by_one(image, k)[0]).cpu() for k in asked])
     prefix = inputs["input_ids"].shape[1] - len(scorer.branches.tail) + scorer.branches.shared

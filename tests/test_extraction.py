@@ -107,7 +107,7 @@ def test_worker_processes_find_the_same(store: AnswerStore, images: pd.Series, t
     more = {}
     for k in range(30):
         path = tmp_path / f"more{k}.png"
-        Image.new("RGB", (8, 8), (k, 0, 0)).save(path)
+        Image.new("RGB", (8, 8), (k, 1, 0)).save(path)
         more[image_id(path.read_bytes())] = path.as_posix()
     many = pd.concat([images, pd.Series(more)])
     assert len(many) >= 2 * Runtime().batch_images
