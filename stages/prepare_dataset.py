@@ -22,7 +22,7 @@ from makd.datasets import image_list, imagefolder
 from makd.errors import UserError, one_line_errors
 from makd.files import cache_dir, write_json
 from makd.manifest import SPLITS, write_manifest
-from makd.params import PARAMS_FILE, Block, StageParams, read_params
+from makd.params import PARAMS_FILE, Block, StageParams, mending, read_params
 from makd.runtime import Runtime
 from makd.scan import scan
 from makd.splits import cut
@@ -130,12 +130,12 @@ def check_params(path: Path = PARAMS_FILE) -> None:
     Runtime.load(path)
     unknown = sorted(set(read_params(path)) - set(checked) - {"runtime"})
     if unknown:
-        raise UserError(f"{path}: {some(unknown)}: no such param. Mend it, or `git checkout {path}`.")
+        raise UserError(f"{path}: {some(unknown)}: no such param; {mending(path)}")
     n_questions, n_candidates = checked["n_questions"], checked["generate_questions"].n_candidates
     if n_questions > n_candidates:
         raise UserError(
-            f"{path}: n_questions is {n_questions}, but generate_questions.n_candidates is {n_candidates}; "
-            "there are no more to choose from"
+            f"{path}: n_questions is {n_questions}, but generate_questions.n_candidates is {n_candidates}, and "
+            f"there are no more to choose from; {mending(path)}"
         )
     check_models(checked["models"])
 

@@ -54,7 +54,7 @@ class Checkout:
         return done.stdout
 
     def restore(self) -> None:
-        self.run("git", "checkout", "--quiet", ".")
+        self.run("git", "checkout", "--quiet", "HEAD", "--", ".")
         self.run("dvc", "checkout", "--quiet")
 
     def path(self, name: str) -> Path:
