@@ -13,7 +13,18 @@ from pydantic_core import from_json
 from makd.errors import UserError
 from makd.files import atomic_write, cache_dir, write_json
 from makd.params import Block
-from makd.recordings import Message, RecordedLLM, Recording, Request, first_problem, kept_path, one_line, read_recording
+from makd.recordings import (
+    Message,
+    NoRecording,
+    RecordedLLM,
+    Recording,
+    Request,
+    example_of,
+    first_problem,
+    kept_path,
+    one_line,
+    read_recording,
+)
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -182,19 +193,27 @@ def ask(llm: LLM, params: LLMParams, messages: list[Message], reply_model: type[
     A `BadReply` of `read` is one of `params.max_attempts`; an `Unfinished` costs nothing, so there must be progress.
 
     Raises:
-        UserError: no usable reply in all attempts; the message names what was wrong and where the last reply lies.
+        UserError: no usable reply in all attempts; the message names what was wrong and where the last reply lies. A
+            recorded reply is better mended than asked again, so it is named as soon as no recording follows it.
     """
     schema = reply_model.model_json_schema()
-    attempts = 0
+    attempts, to_mend = 0, ""
     while True:
         request = Request(model=params.model, temperature=params.temperature, messages=messages, reply_schema=schema)
-        text = llm.reply(request)
+        try:
+            text = llm.reply(request)
+        except NoRecording as none:
+            if not to_mend:
+                raise
+            raise NoRecording(f"{to_mend}, or answer what would be asked next: {none.by_hand}", none.by_hand) from None
         try:
             return read(parse(text, reply_model))
         except BadReply as bad:
             attempts += not isinstance(bad, Unfinished)
+            if isinstance(llm, RecordedLLM):
+                to_mend = f"{llm.path(request)}: the reply {bad}; mend it there"
             if attempts == params.max_attempts:
-                raise UserError(give_up(request, text, bad, attempts)) from None
+                raise UserError(to_mend or give_up(request, text, bad, attempts)) from None
             again = Message(role="user", content=f"The reply {bad}. {bad.instead}")
             messages = [*messages, Message(role="assistant", content=text), again]
 
@@ -207,11 +226,15 @@ def parse(text: str, reply_model: type[R]) -> R:
     """
     text = text.rpartition("</think>")[2]
     try:
-        return reply_model.model_validate(from_json(text[max(text.find("{"), 0) :], allow_partial=True))
-    except ValidationError as error:
-        raise BadReply(f"does not fit the schema ({first_problem(error)})") from None
+        found = from_json(text[max(text.find("{"), 0) :], allow_partial=True)
     except ValueError as error:
         raise BadReply(f"is no JSON object ({error})") from None
+    if not isinstance(found, dict):
+        raise BadReply(f"is no JSON object like {example_of(reply_model.model_json_schema())}")
+    try:
+        return reply_model.model_validate(found)
+    except ValidationError as error:
+        raise BadReply(f"does not fit the schema ({first_problem(error)})") from None
 
 
 def give_up(request: Request, text: str, bad: BadReply, attempts: int) -> str:

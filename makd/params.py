@@ -58,6 +58,11 @@ def validate(model: type[P], values: dict[str, Any], path: Path = PARAMS_FILE) -
         raise UserError(describe(error, path)) from None
 
 
+def mending(path: Path) -> str:
+    """The end of each message about a value in params.yaml; after an experiment, the file is no longer that of git."""
+    return f"mend it, or `git checkout HEAD -- {path}` for that of your last commit"
+
+
 def describe(error: ValidationError, path: Path) -> str:
     """One clause per bad key, such as "alpha: Input should be a valid number, got 'ten'"."""
     clauses = []
@@ -69,4 +74,4 @@ def describe(error: ValidationError, path: Path) -> str:
             clauses.append(f"{key}: missing")
         else:
             clauses.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
-    return f"{path}: {'; '.join(clauses)}. Mend it, or `git checkout {path}`."
+    return f"{path}: {'; '.join(clauses)}; {mending(path)}"

@@ -86,8 +86,9 @@ def create_timm_model(name: str, n_classes: int, pretrained: bool, model_args: d
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
-        reason = " ".join(str(error).split())
-        raise UserError(f"train.pretrained: no weights for {name}: {reason}; set it to false, or go online") from None
+        raise UserError(
+            f"train.pretrained: no weights for {name}: {one_clause(error)}; set it to false, or go online"
+        ) from None
     return model
 
 
@@ -110,13 +111,17 @@ def check_student(student: nn.Module, name: str, image_px: int, n_outputs: int) 
         with torch.inference_mode():
             shape = tuple(student(torch.zeros(1, 3, image_px, image_px)).shape)
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
-        reason = " ".join(str(error).split())
         raise UserError(
-            f"{name} cannot take pictures of {image_px} x {image_px}: {reason}; "
+            f"{name} cannot take pictures of {image_px} x {image_px}: {one_clause(error)}; "
             f"change train.image_px or train.model_args.{name}"
         ) from None
     if shape != (1, n_outputs):
         raise UserError(f"models: {name} gives {shape} for a picture, expected (1, {n_outputs}); choose another")
+
+
+def one_clause(error: Exception) -> str:
+    """The message of `error` for the middle of a line."""
+    return " ".join(str(error).split()).rstrip(".")
 
 
 class Normalisation(NamedTuple):

@@ -25,6 +25,7 @@ VERB = re.compile(
     "is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must", re.IGNORECASE
 )
 QUESTION_WORD = re.compile("what|which|who|whom|whose|why|how", re.IGNORECASE)
+NAMED = 5  # refused questions in a message before "and n more"
 
 
 class GenerateQuestionsParams(Block):
@@ -91,7 +92,8 @@ class Collector:
             return list(self.good.values())[: self.n_wanted]
         wrong = f"adds {n_good - n_before} good questions, which makes {n_good} of {self.n_wanted}"
         if refused:
-            wrong += f" ({len(refused)} are refused: {'; '.join(refused[:3])}{' ...' if refused[3:] else ''})"
+            more = f" and {len(refused) - NAMED} more" if refused[NAMED:] else ""
+            wrong += f"; refused: {', '.join(refused[:NAMED])}{more}"
         raise (Unfinished if n_good > n_before else BadReply)(
             wrong, f"Write {self.n_wanted - n_good} more that differ from all before, as the same JSON object."
         )

@@ -11,8 +11,9 @@ import importlib
 import json
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 from pydantic import Field
@@ -22,10 +23,13 @@ from makd.datasets import image_list, imagefolder
 from makd.errors import UserError, one_line_errors
 from makd.files import cache_dir, write_json
 from makd.manifest import SPLITS, write_manifest
-from makd.params import PARAMS_FILE, Block, StageParams, read_params
+from makd.params import PARAMS_FILE, Block, StageParams, mending, read_params
 from makd.runtime import Runtime
 from makd.scan import scan
 from makd.splits import cut
+
+if TYPE_CHECKING:
+    from makd.recipe import Recipe
 
 STAGES = ("prepare_dataset", "generate_questions", "select_questions", "extract_logits", "train", "evaluate")
 NAMED = 5  # files named in a message before "and n more"
@@ -130,26 +134,37 @@ def check_params(path: Path = PARAMS_FILE) -> None:
     Runtime.load(path)
     unknown = sorted(set(read_params(path)) - set(checked) - {"runtime"})
     if unknown:
-        raise UserError(f"{path}: {some(unknown)}: no such param. Mend it, or `git checkout {path}`.")
+        raise UserError(f"{path}: {some(unknown)}: no such param; {mending(path)}")
     n_questions, n_candidates = checked["n_questions"], checked["generate_questions"].n_candidates
     if n_questions > n_candidates:
         raise UserError(
-            f"{path}: n_questions is {n_questions}, but generate_questions.n_candidates is {n_candidates}; "
-            "there are no more to choose from"
+            f"{path}: n_questions is {n_questions}, but generate_questions.n_candidates is {n_candidates}, and "
+            f"there are no more to choose from; {mending(path)}"
         )
-    check_models(checked["models"])
+    check_students(checked["models"], checked["train"])
 
 
-def check_models(models: Sequence[str]) -> None:
-    """Are these timm classifiers? Names that were are remembered: timm takes seconds to import."""
-    memo = cache_dir() / "models.json"
+def check_students(models: Sequence[str], recipe: "Recipe") -> None:
+    """Can timm build these classifiers, and do they take the recipe's pictures and weights?
+
+    Those that could are remembered: timm takes seconds to import, and weights may have to be downloaded.
+    """
+    memo = cache_dir() / "students.json"
     known = set(json.loads(memo.read_text())) if memo.exists() else set()
-    if not known.issuperset(models):
-        from makd.students import check_name
+    asked = {student_key(model, recipe): model for model in models}
+    if known.issuperset(asked):
+        return
+    from makd.students import build_student, check_student
 
-        for model in models:
-            check_name(model)
-        write_json(sorted(known.union(models)), memo)
+    for name in (name for key, name in asked.items() if key not in known):
+        student = build_student(name, 2, 1, seed=0, pretrained=recipe.pretrained, model_args=recipe.args_of(name))
+        check_student(student, name, recipe.image_px, 3)
+    write_json(sorted(known.union(asked)), memo)
+
+
+def student_key(model: str, recipe: "Recipe") -> str:
+    """All that decides whether the student can be built."""
+    return json.dumps([version("timm"), model, recipe.image_px, recipe.pretrained, recipe.args_of(model)])
 
 
 def main() -> None:

@@ -150,6 +150,18 @@ def test_a_kept_reply_is_a_recording(server: Server, cache: Path) -> None:
     assert ask(open_llm(recorded, cache), recorded, MESSAGES, Colours, three_colours) == ["red", "green", "blue"]
 
 
+def test_a_recorded_reply_that_is_refused_is_to_be_mended(server: Server, cache: Path, tmp_path: Path) -> None:
+    server.says(colours("red"), colours("red", "green"))
+    with pytest.raises(UserError):
+        ask_colours(llm_params(server, max_attempts=1))
+    (kept,) = cache.glob("*[0-9a-f].json")
+    recorded = llm_params(backend="recorded")
+    with pytest.raises(
+        UserError, match=f"^{kept}: the reply holds 1 of 3 colours; mend it there, or answer what would"
+    ):
+        ask(open_llm(recorded, cache), recorded, MESSAGES, Colours, three_colours)
+
+
 def test_a_malformed_reply_is_asked_again_with_what_was_wrong(server: Server) -> None:
     server.says("Red, green and blue.", colours("red"), GOOD)
     assert ask_colours(llm_params(server)) == ["red", "green", "blue"]
@@ -295,7 +307,7 @@ def test_the_object_is_found_in_what_local_servers_put_around_it(text: str) -> N
         ("", "is no JSON object"),
         ("red", "is no JSON object"),
         ("{", "colours: Field required"),
-        ('["red"]', "does not fit the schema"),
+        ('["red"]', r'is no JSON object like {"colours": \["\.\.\."\]}'),
         ('{"colours": [1]}', "colours.0: Input should be a valid string"),
         ('{"colours": [], "more": 1}', "more: Extra inputs"),
     ],

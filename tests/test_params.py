@@ -46,6 +46,12 @@ def test_a_bad_value_is_named_in_one_line(params_file: Path, text: str, said: st
     assert "\n" not in str(caught.value)
 
 
+def test_a_bad_value_ends_with_the_way_back(params_file: Path) -> None:
+    params_file.write_text("alpha: ten\ntrain: {epochs: 2}\n")
+    with pytest.raises(UserError, match=f"; mend it, or `git checkout HEAD -- {params_file}` for that of your last"):
+        Params.load(params_file)
+
+
 def test_numbers_that_yaml_reads_as_text_are_understood(params_file: Path) -> None:
     params_file.write_text("alpha: 1e-4\ntrain: {epochs: 2}")  # YAML 1.1 would want a dot in a float
     assert Params.load(params_file).alpha == 1e-4

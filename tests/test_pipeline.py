@@ -54,7 +54,7 @@ class Checkout:
         return done.stdout
 
     def restore(self) -> None:
-        self.run("git", "checkout", "--quiet", ".")
+        self.run("git", "checkout", "--quiet", "HEAD", "--", ".")
         self.run("dvc", "checkout", "--quiet")
 
     def path(self, name: str) -> Path:
@@ -86,6 +86,7 @@ def record_by_hand(checkout: Checkout) -> None:
         shipped = json.loads(file.read_text())
         if shipped["request"]["reply_schema"]["title"] == schema:
             recording["reply"] = shipped["reply"]
+    recording["written_by"] = "a test"
     file = checkout.path("data/recordings") / blank.name.replace(".request", "")
     file.write_text(json.dumps(recording))
     blank.unlink()

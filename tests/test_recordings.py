@@ -80,9 +80,44 @@ def test_an_unknown_request_is_saved_as_a_recording_without_reply(tmp_path: Path
     with pytest.raises(UserError):
         recorded.reply(request())
     (blank,) = cache.iterdir()
-    filled_in = json.loads(blank.read_text()) | {"reply": {"colour": "infrared"}}
-    write_json(filled_in, tmp_path / f"{request().id}.json")
+    form = json.loads(blank.read_text())
+    assert (form["reply"], form["written_by"]) == (None, "")
+    write_json(form | {"reply": {"colour": "infrared"}, "written_by": "a test"}, tmp_path / f"{request().id}.json")
     assert recorded.reply(request()) == '{"colour": "infrared"}'
+
+
+def test_a_recording_that_git_does_not_track_is_missing_in_a_copy_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC makes such a copy for `dvc exp run --queue` and `--temp`, and names the main checkout in DVC_ROOT."""
+    folder = Path("data/recordings")
+    record(tmp_path / "main" / folder, "red")
+    (tmp_path / "copy").mkdir()
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))
+    with pytest.raises(UserError, match=rf"{folder}/{request().id}\.json is not in this copy.*git add and commit it"):
+        RecordedLLM(folder).reply(request())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"messages": [Message(role="user", content="Name 21 of 300 colours.")]}, "20 of, here 21 of"),
+        ({"model": "large"}, r"is a reply of tiny at temperature 0\.0 to the same messages"),
+    ],
+)
+def test_an_unknown_request_names_the_recording_of_nearly_the_same(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    known = request(messages=[Message(role="user", content="Name 20 of 300 colours.")])
+    path = tmp_path / f"{known.id}.json"
+    write_json({"request": known.model_dump(), "reply": "red", "written_by": "tiny"}, path)
+    (tmp_path / "0.json").write_text("broken")
+    with pytest.raises(UserError, match=f"{path}.*{said}"):
+        RecordedLLM(tmp_path).reply(known.model_copy(update=changes))
+    with pytest.raises(UserError) as error:
+        RecordedLLM(tmp_path).reply(request())
+    assert str(path) not in str(error.value)
 
 
 def test_a_recording_of_another_request_is_named(tmp_path: Path) -> None:
@@ -94,8 +129,8 @@ def test_a_recording_of_another_request_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "wrong"),
     [
-        ({"reply": None}, "reply"),
-        ({"written_by": ""}, "written_by"),
+        ({"reply": None}, "reply: got null, expected an object like"),
+        ({"written_by": " "}, "written_by: .*say who wrote the reply"),
         ({"when": "today"}, "when"),
         ({"request": {}}, "request.model"),
     ],

@@ -45,10 +45,10 @@ def run(n_candidates: int, max_attempts: int = 2) -> None:
 
 def record_next_reply(n_candidates: int, questions: list[str]) -> str:
     """Fill in the request that has no recording yet, as a person would; returns the request's last message."""
-    with pytest.raises(UserError, match="recordings has no reply"):
+    with pytest.raises(UserError, match=r"recordings has no reply|answer what would be asked next"):
         run(n_candidates)
     (blank,) = (cache_dir() / "llm").glob("*.request.json")
-    filled_in = json.loads(blank.read_text()) | {"reply": {"questions": questions}}
+    filled_in = json.loads(blank.read_text()) | {"reply": {"questions": questions}, "written_by": "a test"}
     write_json(filled_in, Path("recordings") / blank.name.replace(".request", ""))
     blank.unlink()
     return str(filled_in["request"]["messages"][-1]["content"])
@@ -105,12 +105,53 @@ def test_repeats_up_to_case_punctuation_and_space_are_refused() -> None:
         "1. Is the wing-tip dark?",
     )
     record_next_reply(2, [one, *others])
-    assert "3 are refused" in record_next_reply(2, others)
-    with pytest.raises(UserError, match=r"no usable reply.*adds 0 good questions, which makes 1 of 2"):
+    assert record_next_reply(2, others).count("is a repeat") == 3
+    with pytest.raises(UserError, match=r"recordings/\w+\.json: the reply adds 0 good questions, which makes 1 of 2"):
         run(2, max_attempts=1)
     record_next_reply(2, questions_about("beak"))
     run(2)
     assert texts() == [one, *questions_about("beak")]
+
+
+def test_a_flaw_in_a_recorded_reply_is_named_whole_with_its_file() -> None:
+    toes = [f"toe number {number}" for number in range(11)]
+    record_next_reply(12, [*questions_about(*toes), "What is it?"])
+    (recording,) = Path("recordings").iterdir()
+    with pytest.raises(UserError) as error:
+        run(12)
+    assert str(error.value).startswith(
+        f"{recording}: the reply adds 11 good questions, which makes 11 of 12; "
+        'refused: "What is it?" is not a yes or no question; mend it there, or answer what would be asked next: '
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (None, r'reply: got null, expected an object like {"questions": \["\.\.\."\]}'),
+        (["Is it red?"], r'reply: got \["Is it red\?"\], expected an object like {"questions": \["\.\.\."\]}'),
+        (
+            {"question": ["Is it red?"]},
+            r"the reply does not fit the schema \(questions: Field required\); mend it there",
+        ),
+        ('["Is it red?"]', r'the reply is no JSON object like {"questions": \["\.\.\."\]}; mend it there'),
+    ],
+)
+def test_a_recorded_reply_of_another_shape_is_named_with_the_right_one(reply: object, said: str) -> None:
+    record_next_reply(2, [])
+    (recording,) = Path("recordings").iterdir()
+    write_json(json.loads(recording.read_text()) | {"reply": reply}, recording)
+    with pytest.raises(UserError, match=f"^{recording}.*{said}") as error:
+        run(2)
+    assert "Input should be" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_request_that_differs_in_numbers_alone_names_the_recording() -> None:
+    record_next_reply(8, questions_about(*PARTS))
+    (recording,) = Path("recordings").iterdir()
+    with pytest.raises(UserError, match=rf"{recording} differs in numbers alone \(8 feature, here 9 feature; 8 diff"):
+        run(9)
 
 
 def test_questions_that_stay_bad_end_with_one_line_and_leave_no_file() -> None:

@@ -10,7 +10,8 @@ from makd.errors import UserError
 from makd.manifest import read_manifest
 from makd.runtime import Runtime
 from makd.scan import image_id
-from stages.prepare_dataset import Params, check_params, prepare_dataset
+from stages.prepare_dataset import Params, check_params, check_students, prepare_dataset
+from stages.train import Params as TrainParams
 
 RUNTIME = Runtime(workers=0, progress=False)
 
@@ -133,19 +134,44 @@ def changed_params(tmp_path: Path, **changed: Any) -> Path:
         ("train__epochs", 0, r"train\.epochs: "),
         ("aspect_loss", "mse", "aspect_loss: .*'bce' or 'kl'"),
         ("dataset", "imagenet", "dataset: "),
-        ("alfa", 3, "alfa: no such param"),
+        ("alfa", 3, "alfa: no such param; mend it, or `git checkout HEAD -- "),
         ("seeds", [], "seeds: "),
         ("seeds", [0, 0], "seeds: "),
         ("models", [], "models: "),
         ("llm__backend", "gpt", r"llm\.backend: "),
         ("extract_logits__dtype", "int8", r"extract_logits\.dtype: "),
         ("extract_logits__splits", ["test"], r"extract_logits\.splits: .*add train"),
-        ("n_questions", 61, "n_questions is 61, but generate_questions.n_candidates is 60"),
+        ("n_questions", 61, "n_questions is 61, but generate_questions.n_candidates is 60.*`git checkout HEAD -- "),
         ("runtime__workers", -1, "workers: "),
         ("models", ["resnet81"], "resnet81.*resnet18"),
+        ("models", ["vit_tiny_patch16_224"], "vit_tiny_patch16_224 cannot take pictures of 64 x 64: .*train.image_px"),
+        ("train__model_args", {"resnet10t": {"stem": 8}}, r"train\.model_args\.resnet10t: .*stem"),
     ],
 )
 def test_a_bad_value_of_any_stage_fails_in_the_first(tmp_path: Path, key: str, value: Any, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
         check_params(changed_params(tmp_path, **{key: value}))
     assert "\n" not in str(caught.value)
+
+
+def test_a_student_that_could_be_built_is_not_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = TrainParams.load().train
+
+    def build(name: str, *_: object, **__: object) -> None:
+        raise UserError(f"{name} is built")
+
+    check_students(["resnet10t"], recipe)
+    monkeypatch.setattr("makd.students.build_student", build)
+    check_students(["resnet10t"], recipe)
+    others: list[dict[str, object]] = [{"image_px": 32}, {"pretrained": True}, {"model_args": {}}]
+    for changes in others:
+        with pytest.raises(UserError, match="resnet10t is built"):
+            check_students(["resnet10t"], recipe.model_copy(update=changes))
+    with pytest.raises(UserError, match="resnet18 is built"):
+        check_students(["resnet10t", "resnet18"], recipe)
+
+
+def test_pretrained_weights_that_nobody_has_are_refused_before_anything_is_asked() -> None:
+    recipe = TrainParams.load().train.model_copy(update={"pretrained": True})
+    with pytest.raises(UserError, match=r"train\.pretrained: no weights for vovnet39a"):
+        check_students(["vovnet39a"], recipe)
