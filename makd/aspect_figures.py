@@ -34,11 +34,18 @@ def draw_spread(axes: Any, table: pd.DataFrame) -> None:
     axes.barh(y, table["p_yes_mean"], xerr=table["p_yes_std"], height=0.6, color="#c3cfd9", ecolor="#555555")
     texts = [shorten(text, LONGEST_QUESTION) for text in table["question"]]
     axes.set_yticks(y, [f"{text}  {rank}" for text, rank in zip(texts, table["rank"], strict=True)], fontsize=8)
+    warn_of_constant(axes, table["constant"])
     for row in y[table["constant"]]:
-        axes.get_yticklabels()[row].set_color(WARNING)
         axes.text(1.0, row, "constant", ha="right", va="center", fontsize=8, color=WARNING)
     axes.set_xlim(0, 1)
     axes.grid(axis="x")
+
+
+def warn_of_constant(axes: Any, constant: pd.Series) -> None:
+    """Colour the questions of the rows that `constant` marks."""
+    labels = axes.get_yticklabels()
+    for row in np.flatnonzero(constant):
+        labels[row].set_color(WARNING)
 
 
 def draw_quality(axes: Any, table: pd.DataFrame) -> None:
@@ -53,8 +60,8 @@ def draw_quality(axes: Any, table: pd.DataFrame) -> None:
             label = "teacher against truth" if column == "truth_auc" else f"{student} against teacher"
             axes.plot(table[column], y + offset, marker, color=colour, markersize=5, label=label)
     if not axes.lines:
-        axes.text(0.75, (len(table) - 1) / 2, "nothing to compare the answers with", ha="center", color="#666666")
-        axes.set_xlim(0.45, 1.05)
+        axes.text(0.5, (len(table) - 1) / 2, "nothing to compare the answers with", ha="center", color="#666666")
+    axes.set_xlim(-0.03, 1.03)  # room for the marks at 0 and 1
     axes.axvline(0.5, color="#999999", linewidth=1, linestyle="--")
     axes.grid()
 
@@ -64,8 +71,11 @@ def student_offsets(n_students: int) -> list[float]:
     return [0.0] if n_students == 1 else [float(offset) for offset in np.linspace(-0.25, 0.25, n_students)]
 
 
-def class_figure(means: pd.DataFrame, n_images: int) -> Figure:
-    """Mean P(yes) of the teacher by class (columns) and question (rows, in rank order); figure 3 of the paper."""
+def class_figure(means: pd.DataFrame, constant: pd.Series, n_images: int) -> Figure:
+    """Mean P(yes) of the teacher by class (columns) and question (rows, in rank order); figure 3 of the paper.
+
+    `constant` marks the questions with the same answer for every image.
+    """
     n_classes, n_questions = means.shape
     cell = min(0.3, 24 / n_classes)
     figure = new_figure(5.5 + cell * n_classes, 2.4 + ROW * n_questions)
@@ -75,7 +85,10 @@ def class_figure(means: pd.DataFrame, n_images: int) -> Figure:
     step = int(np.ceil(n_classes / MOST_TICKS))
     names = [shorten(name, 24) for name in means.index[::step]]
     axes.set_xticks(range(0, n_classes, step), names, rotation=90, fontsize=8 if cell > 0.15 else 6)
-    axes.set_yticks(range(n_questions), [shorten(text, LONGEST_QUESTION) for text in means.columns], fontsize=8)
+    texts = [shorten(text, LONGEST_QUESTION) for text in means.columns]
+    marked = [f"{text}  constant" if flag else text for text, flag in zip(texts, constant, strict=True)]
+    axes.set_yticks(range(n_questions), marked, fontsize=8)
+    warn_of_constant(axes, constant)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     counts = f"{counted(n_classes, 'class', 'classes')}, {counted(n_images, 'image')}"

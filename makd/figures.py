@@ -80,25 +80,28 @@ def accuracy_figure(comparisons: dict[str, Comparison], n_images: int) -> Figure
     n_seeds = len(next(iter(comparisons.values())).makd)
     left.set_yticks(range(len(comparisons)), [shorten(model, 28) for model in comparisons])
     left.set_ylim(len(comparisons) - 0.45, -0.55)
-    left.set_xlabel("test accuracy, % (mean ± std over seeds)")
+    over_seeds = " (mean ± std over seeds)" if n_seeds > 1 else ""
+    left.set_xlabel(f"test accuracy, %{over_seeds}")
     left.set_title(f"Accuracy: {counted(n_images, 'test image')}, {counted(n_seeds, 'seed')}", loc="left")
     right.axvline(0, color="#999999", linewidth=1, linestyle="--")
-    right.set_xlabel("gap, percentage points (mean ± std over seeds)")
+    right.set_xlabel(f"gap, percentage points{over_seeds}")
     right.set_title("makd − baseline, with the 95 % interval over images", loc="left")
     for axes in (left, right):
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
         axes.margins(x=0.08)
     handles = [left.plot([], [], marker=LOOK[arm][1], color=LOOK[arm][0], linestyle="", label=arm)[0] for arm in ARMS]
-    handles += [left.plot([], [], "o", color="#999999", markersize=4, label="a seed")[0]]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    if n_seeds > 1:
+        handles += [left.plot([], [], "o", color="#999999", markersize=4, label="a seed")[0]]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
 def dots(axes: Any, values: Float[np.ndarray, " seeds"], y: float, colour: str, marker: str, sign: str = "") -> None:
-    """The seeds as small marks, their mean as a large one, and above it both numbers."""
+    """The seeds as small marks, their mean as a large one, and above it both numbers; a single seed is its mean."""
     mean, std = mean_and_std(values)
-    axes.plot(values, np.full(len(values), y), marker, color=colour, markersize=4, alpha=0.45, markeredgewidth=0)
+    if len(values) > 1:
+        axes.plot(values, np.full(len(values), y), marker, color=colour, markersize=4, alpha=0.45, markeredgewidth=0)
     axes.plot(mean, y, marker, color=colour, markersize=8, markeredgecolor="white", zorder=3)
     label = plus_minus(mean, std, sign)
     axes.annotate(label, (mean, y), (0, 6), textcoords="offset points", ha="center", fontsize=8, color=colour)
@@ -133,7 +136,8 @@ def training_figure(training: pd.DataFrame) -> Figure:
             draw_curves(axes, training[training["model"] == model], curves)
         row[0].set_ylabel(shorten(model, 28))
     n_seeds = training["seed"].nunique()
-    figure.suptitle(f"Training, {counted(n_seeds, 'seed')} (line: mean, band: least to greatest)", fontsize=10)
+    explained = " (line: mean, band: least to greatest)" if n_seeds > 1 else ""
+    figure.suptitle(f"Training, {counted(n_seeds, 'seed')}{explained}", fontsize=10)
     return figure
 
 

@@ -57,7 +57,10 @@ def agreement_metrics(agreements: list[Agreement]) -> dict[str, float | None]:
 
 
 def teacher_metrics(table: pd.DataFrame, n_images: int) -> dict[str, Any]:
-    """The question table in a few numbers; `truth` is "absent" where no question could be checked."""
+    """The question table in a few numbers; `truth` is "absent" where no question could be checked.
+
+    `class_share` is the mean over the questions that are not constant.
+    """
     known = table[table["truth_accuracy"].notna()]
     return {
         "images": n_images,

@@ -3,14 +3,14 @@
 import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import UnidentifiedImageError
 
 from makd.files import cache_dir, main_checkout, write_parquet
-from makd.pictures import load_rgb
+from makd.pictures import UnreadablePicture, load_rgb
 from makd.progress import with_progress
 
 MEMO_SCHEMA = pa.schema(
@@ -68,11 +68,20 @@ def read_all(paths: list[str], workers: int, progress: bool) -> list[tuple[str |
 
 
 def read_one(path: str) -> tuple[str | None, str | None]:
-    """(image_id, None), or (None, reason) for a file that is missing, empty, truncated or no image."""
+    """(image_id, None), or (None, reason) for a file that is missing, empty, truncated or no image.
+
+    The reason goes behind the path, and does not say it again.
+    """
     file = main_checkout() / path
     try:
         content = file.read_bytes()
-        load_rgb(Path(file))
+        load_rgb(file)
+    except OSError as error:
+        return None, str(error.strerror or error)
+    except UnreadablePicture as error:
+        cause = error.__cause__
+        what = "its format is unknown" if isinstance(cause, UnidentifiedImageError) else cause
+        return None, f"cannot be read as a picture: {what}"
     except Exception as error:  # Pillow raises whatever the damaged file provokes
         return None, f"{type(error).__name__}: {error}"
     return image_id(content), None

@@ -80,12 +80,14 @@ def question_table(
     """A row a question in rank order: what the teacher's answers are worth.
 
     Accuracy in percent and AUC in [0, 1] are against the truth, empty where that is unknown. `constant` marks a
-    question with the same answer for every image: a sign that it does not suit the images, or the teacher.
+    question with the same answer for every image: a sign that it does not suit the images, or the teacher. Its
+    `class_share` is empty, for the share of next to no variance is noise.
 
     `teacher` is P(yes), a row an image, a column a question; `truth` is 1 for yes, 0 for no, NaN where unknown.
     """
     p_yes = teacher.to_numpy(dtype=np.float64)
     std = teacher.std(ddof=0).to_numpy()
+    constant = std < CONSTANT_STD
     by_class = class_means(teacher, labels, class_names)
     return pd.DataFrame(
         {
@@ -93,9 +95,9 @@ def question_table(
             "question": list(teacher.columns),
             "p_yes_mean": teacher.mean().to_numpy(),
             "p_yes_std": std,
-            "constant": std < CONSTANT_STD,
+            "constant": constant,
             "null_share": teacher.isna().mean().to_numpy(),
-            "class_share": between_class_share(p_yes, labels),
+            "class_share": np.where(constant, np.nan, between_class_share(p_yes, labels)),
             "truth_accuracy": question_accuracy(p_yes, truth),
             "truth_auc": question_auc(p_yes, truth),
             "highest_class": [None if means.isna().all() else means.idxmax() for _, means in by_class.items()],

@@ -5,6 +5,7 @@ Writes: reports/metrics.json, accuracy.csv, accuracy.md, questions.csv, training
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,9 @@ def evaluate(
     print(accuracy_markdown(accuracy))
     if params.dataset == "birds" and not known:
         print(f"{facts} or {attributes} is missing, so the teacher is not held against the truth")
+    if n_constant := int(questions["constant"].sum()):
+        constant = f"{n_constant} of {len(questions)} questions {'is' if n_constant == 1 else 'are'} constant"
+        print(f"warning: {constant}: is extract_logits.model fit for these images?", file=sys.stderr)
     print(f"tables and figures: {out}")
 
 
@@ -130,7 +134,7 @@ def draw(
                 perplexity=params.evaluate.tsne_perplexity,
             ),
             "questions": questions_figure(questions, len(images), n_test),
-            "class_aspects": class_figure(class_means(teacher, labels, names), len(images)),
+            "class_aspects": class_figure(class_means(teacher, labels, names), questions["constant"], len(images)),
             "contact_sheet": contact_sheet(images),
         }
         for name, figure in figures.items():

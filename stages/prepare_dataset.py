@@ -9,14 +9,15 @@ Writes: data/manifest.parquet.
 import argparse
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from makd.bird_rendering import BirdsParams, render_birds
 from makd.datasets import image_list, imagefolder
@@ -38,11 +39,11 @@ NAMED = 5  # files named in a message before "and n more"
 class PrepareDatasetParams(Block):
     """The `prepare_dataset:` block of params.yaml."""
 
-    root: Path
+    root: Annotated[Path, AfterValidator(lambda root: Path(os.path.expanduser(root)))]
     val_fraction: float = Field(ge=0, lt=1)
     test_fraction: float = Field(gt=0, lt=1)
     split_seed: int
-    birds: BirdsParams
+    birds: BirdsParams = BirdsParams()  # another dataset needs no block of theirs
 
 
 class Params(StageParams):
@@ -80,9 +81,12 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path) -> None
 def without_unreadable(rows: pd.DataFrame) -> pd.DataFrame:
     bad = rows[rows["image_id"].isna()]
     if len(bad):
-        print(f"{len(bad)} of {len(rows)} files cannot be read and are left out:", file=sys.stderr)
+        are = "is" if len(bad) == 1 else "are"
+        print(f"{len(bad)} of {len(rows)} files cannot be read and {are} left out:", file=sys.stderr)
         for path, error in zip(bad["path"], bad["error"], strict=True):
             print(f"  {path}: {error}", file=sys.stderr)
+    if len(bad) == len(rows):
+        raise UserError(f"none of the {len(rows)} files can be read; the first: {bad['path'].iloc[0]}")
     return rows[rows["image_id"].notna()].reset_index(drop=True)
 
 
@@ -113,9 +117,9 @@ def report_duplicates(rows: pd.DataFrame) -> None:
     for column, what in (("split", "in more than one split"), ("class_name", "under more than one class")):
         twice = rows[groups[column].transform("nunique") > 1].sort_values(["image_id", "path"])
         if len(twice):
-            print(
-                f"warning: {twice['image_id'].nunique()} pictures stand {what}: {some(twice['path'])}", file=sys.stderr
-            )
+            n = twice["image_id"].nunique()
+            stand = "picture stands" if n == 1 else "pictures stand"
+            print(f"warning: {n} {stand} {what}: {some(twice['path'])}", file=sys.stderr)
 
 
 def some(names: "pd.Series | list[str]") -> str:

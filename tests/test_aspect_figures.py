@@ -32,6 +32,13 @@ def test_questions_figure_shows_the_truth_and_each_student() -> None:
     assert figure.axes[1].lines[1].get_xdata() == pytest.approx(table(5)["auc_resnet18"])
 
 
+@pytest.mark.parametrize("auc", [0.5, 0.97, np.nan])
+def test_the_axis_of_the_auc_is_the_same_whatever_the_values(auc: float) -> None:
+    with figure_style():
+        figure = questions_figure(table(3, truth_auc=auc, auc_resnet18=auc, auc_resnet34=auc), 100, 50)
+    assert figure.axes[1].get_xlim() == (-0.03, 1.03)
+
+
 def test_an_unknown_truth_is_not_drawn() -> None:
     with figure_style():
         figure = questions_figure(table(5, truth_auc=np.nan), 100, 50)
@@ -64,8 +71,11 @@ def test_class_figure_has_a_cell_a_class_and_question_and_room_for_the_most_clas
     means = pd.DataFrame(np.random.default_rng(0).random((450, 3)), columns=["a?", "b?", "c?"])
     means.index = [f"class {i}" for i in range(450)]
     with figure_style():
-        figure = class_figure(means, 9000)
+        figure = class_figure(means, pd.Series([False, True, False]), 9000)
     axes = figure.axes[0]
     assert np.array_equal(np.asarray(axes.images[0].get_array()), means.to_numpy().T)
     assert len(axes.get_xticks()) == 150
+    labels = axes.get_yticklabels()
+    assert [label.get_text() for label in labels] == ["a?", "b?  constant", "c?"]
+    assert [to_hex(label.get_color()).upper() == WARNING for label in labels] == [False, True, False]
     assert figure.get_size_inches()[0] < 31

@@ -46,6 +46,7 @@ def test_a_root_that_is_no_folder_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_list_is_read_with_paths_relative_to_it(tmp_path: Path, suffix: str) -> None:
     table = pd.DataFrame({"path": ["a.png"], "label": ["ant"], "split": ["validation"]})
+    touch(tmp_path / "a.png")
     file = tmp_path / f"list{suffix}"
     table.to_csv(file, index=False) if suffix == ".csv" else table.to_parquet(file)
     found = image_list(file)
@@ -53,6 +54,7 @@ def test_a_list_is_read_with_paths_relative_to_it(tmp_path: Path, suffix: str) -
 
 
 def test_a_list_may_leave_the_split_out(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png")
     (tmp_path / "list.csv").write_text("path,label\na.png,0\n")
     assert image_list(tmp_path / "list.csv")["split"].isna().all()
 
@@ -64,9 +66,13 @@ def test_a_list_may_leave_the_split_out(tmp_path: Path) -> None:
         ("path,label,split\na.png,ant,dev\n", "must be train, val or test, got 'dev'"),
         ("path,label,split\na.png,ant,train\nb.png,ant,\n", "split is empty in 1 of 2 rows"),
         ("path,label\na.png,\n", "path or label is empty in row 2"),
+        ("path,label\na.png,ant\nc.png,ant\n", "row 3 of .*list.csv: .*c.png is not there; mend or remove"),
+        ("path,label\nc.png,ant\na.png,ant\nd.png,bee\n", "row 2 of .*c.png is not there \\(1 of 2 such rows\\)"),
+        ("path,label\na.png,ant\na.png,bee\n", "a.png has the label 'ant' in row 2 and 'bee' in row 3"),
     ],
 )
 def test_a_bad_list_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    touch(tmp_path / "a.png")
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(UserError, match=said):
         image_list(tmp_path / "list.csv")

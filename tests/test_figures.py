@@ -49,6 +49,9 @@ def test_accuracy_figure_shows_every_seed_and_says_how_many_images(n_seeds: int)
     assert "2,000 test images" in left.get_title("left")
     assert left.lines[0].get_xdata() == pytest.approx(comparison(n_seeds).baseline)
     assert np.asarray(right.lines[0].get_xdata()).tolist() == [2, 8]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["baseline", "makd", "a seed"][: 2 if n_seeds == 1 else 3]
+    assert all(("over seeds" in axes.get_xlabel()) == (n_seeds > 1) for axes in (left, right))
 
 
 def test_training_figure_shows_the_mean_over_the_seeds(training: pd.DataFrame) -> None:
@@ -57,6 +60,12 @@ def test_training_figure_shows_the_mean_over_the_seeds(training: pd.DataFrame) -
     baseline = figure.axes[0].lines[0]
     expected = training[training["arm"] == "baseline"].groupby("epoch")["val_accuracy"].mean()
     assert baseline.get_ydata() == pytest.approx(expected)
+
+
+def test_training_figure_of_one_seed_speaks_of_no_band(training: pd.DataFrame) -> None:
+    with figure_style():
+        figure = training_figure(training[training["seed"] == 0])
+    assert figure.get_suptitle() == "Training, 1 seed"
 
 
 def test_training_figure_without_validation_images_says_so(training: pd.DataFrame) -> None:

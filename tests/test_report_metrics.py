@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from makd.agreement import Agreement
-from makd.metrics import Comparison
-from makd.report_metrics import report_metrics, rounded
+from makd.metrics import Comparison, between_class_share
+from makd.report_metrics import report_metrics, rounded, teacher_metrics
 from makd.tables import question_table
 
 MANIFEST = pd.DataFrame({"split": ["train", "train", "val", "test"]})
@@ -36,6 +36,15 @@ def test_teacher_in_numbers() -> None:
     assert (teacher["images"], teacher["questions"], teacher["constant"]) == (4, 2, 1)
     assert teacher["null_share"] == 0.125
     assert teacher["p_yes"] == pytest.approx((0.4 + 0.01) / 2)
+
+
+def test_constant_questions_do_not_raise_the_share_that_the_classes_explain() -> None:
+    noise = TEACHER.assign(**{"saw?": [0.011, 0.01, 0.01, 0.01]})  # its class means explain all of next to nothing
+    labels = np.array([0, 1, 1, 1])
+    table = question_table(noise, np.full((4, 2), np.nan), labels, ["jay", "owl"])
+    crest = between_class_share(noise.to_numpy(dtype=np.float64), labels)[0]
+    assert teacher_metrics(table, 4)["class_share"] == pytest.approx(crest, abs=1e-4)
+    assert teacher_metrics(table[table["constant"]], 4)["class_share"] is None
 
 
 def test_truth_is_absent_where_nothing_is_known_and_counts_the_known_questions_else() -> None:

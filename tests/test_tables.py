@@ -89,8 +89,9 @@ def test_question_table_by_hand(questions: pd.DataFrame) -> None:
     assert crest["truth_auc"] == 1
 
 
-def test_a_constant_question_is_marked_and_an_unanswered_one_is_empty(questions: pd.DataFrame) -> None:
+def test_a_constant_question_is_marked_without_a_share_and_an_unanswered_one_is_empty(questions: pd.DataFrame) -> None:
     assert list(questions["constant"]) == [False, True, False]
+    assert list(questions["class_share"].isna()) == [False, True, True]
     unanswered = questions.iloc[2]
     assert unanswered["null_share"] == 1
     assert unanswered[["p_yes_mean", "class_share", "truth_auc", "highest_class"]].isna().all()

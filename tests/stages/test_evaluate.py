@@ -130,6 +130,15 @@ def test_the_truth_about_birds_is_no_truth_about_another_dataset(made_up: MadeUp
     assert metrics["teacher"]["truth"] == "absent"
 
 
+def test_constant_questions_are_warned_of(made_up: MadeUpRuns, capsys: pytest.CaptureFixture[str]) -> None:
+    run(made_up)
+    assert "constant" not in capsys.readouterr().err
+    made_up.p_yes[:, 1:3] = 0.3
+    made_up.save_answers()
+    run(made_up)
+    assert "2 of 4 questions are constant: is extract_logits.model fit for these images?" in capsys.readouterr().err
+
+
 def test_only_the_models_and_seeds_of_the_params_count(made_up: MadeUpRuns) -> None:
     first = files_below(run(made_up, seeds=(0,), models=("resnet10t",)))
     for gone in (made_up.folder("resnet10t", "makd", 1), made_up.runs / "mobilenetv3_small_050"):

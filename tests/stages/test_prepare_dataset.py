@@ -75,7 +75,28 @@ def test_an_unreadable_file_is_named_and_left_out(
 ) -> None:
     (folder / "ant" / "1.png").write_bytes(b"no picture")
     assert len(prepare(tmp_path, params("imagefolder", folder))) == 39
-    assert "ant/1.png: UnreadablePicture" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "1 of 40 files cannot be read and is left out:\n"
+        f"  {folder}/ant/1.png: cannot be read as a picture: its format is unknown\n"
+    )
+
+
+def test_files_of_which_none_can_be_read_are_refused(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=f"none of the 2 files can be read; the first: {tmp_path}/ant/1.png"):
+        prepare(tmp_path, params("imagefolder", tmp_path))
+
+
+def test_the_root_may_be_below_the_home_folder_and_other_images_need_no_birds(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    block = {"root": f"~/{folder.name}", "val_fraction": 0.2, "test_fraction": 0.25, "split_seed": 0}
+    rows = prepare(tmp_path, Params.model_validate({"dataset": "imagefolder", "prepare_dataset": block}))
+    assert len(rows) == 40
+    assert rows["path"].str.startswith(str(folder)).all()
 
 
 def test_copies_across_splits_and_classes_are_reported(
@@ -104,6 +125,8 @@ def test_a_list_is_taken_as_it_is(tmp_path: Path, folder: Path) -> None:
     ("files", "said"),
     [
         ([], "no image below"),
+        (["1.png", "2.png"], "2 images lie directly in .*few; expected a folder a class"),
+        (["train/1.png", "test/2.png"], "1 image lies directly in .*few/train; expected a folder a class"),
         (["a/1.png", "a/2.png"], "two classes or more"),
         (["train/a/1.png", "test/a/2.png", "test/b/3.png"], "no training image of b"),
     ],
