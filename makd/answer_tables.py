@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from makd.files import parquet_writer, read_in_batches
+from makd.files import parquet_writer, read_in_batches, read_schema
 from makd.manifest import SCHEMA
 from makd.questions import Question
 from makd.store import AnswerReader, Answers, AnswerStore, block_images
@@ -19,6 +18,7 @@ from makd.store import AnswerReader, Answers, AnswerStore, block_images
 STORE_KEY = b"makd.store_key"
 IMPORTED_ROWS = 2**22
 """Rows of data/answers.parquet that are read together."""
+MENDING = "bring it back (dvc checkout, dvc pull), or delete it: what the store lacks is then asked anew"
 IDS = pa.dictionary(pa.int32(), pa.string())
 ANSWERS = pa.schema(
     [
@@ -77,33 +77,35 @@ def import_answers(path: Path, store: AnswerStore) -> int:
     """Put the answers of an earlier data/answers.parquet into `store` where it lacks them; returns how many.
 
     So a fresh clone with `dvc pull`, or a deleted store, asks nothing twice. Answers of another scorer are left alone.
+
+    Raises:
+        UserError: the file is damaged. Nobody pays for its answers a second time without having said so.
     """
-    if not path.exists() or (pq.read_schema(path).metadata or {}).get(STORE_KEY) != store.key.encode():
+    if not path.exists() or (read_schema(path, mending=MENDING).metadata or {}).get(STORE_KEY) != store.key.encode():
         return 0
     imported = 0
-    with pq.ParquetFile(path) as file:
-        image_ids, question_ids = (distinct(file, name) for name in ("image_id", "question_id"))
-        reader = store.reader(image_ids, question_ids)
-        for batch in read_in_batches(file, IMPORTED_ROWS, ["image_id", "question_id", "z_yes", "z_no"]):
-            table = batch.to_pandas()
-            row, images = pd.factorize(reader.image_ids.get_indexer(table["image_id"]))
-            column = reader.question_ids.get_indexer(table["question_id"])
-            wide = Answers(*(np.full((len(images), len(question_ids)), np.nan, np.float32) for _ in range(2)))
-            wide.z_yes[row, column], wide.z_no[row, column] = table["z_yes"], table["z_no"]
-            known = ~reader.read(images).missing
-            for values in (wide.z_yes, wide.z_no):
-                values[known] = np.nan
-            lacking = ~wide.missing.all(axis=1)
-            if lacking.any():
-                fresh = Answers(wide.z_yes[lacking], wide.z_no[lacking])
-                store.add(list(reader.image_ids[images[lacking]]), question_ids, fresh)
-                imported += int((~fresh.missing).sum())
+    image_ids, question_ids = (distinct(path, name) for name in ("image_id", "question_id"))
+    reader = store.reader(image_ids, question_ids)
+    for batch in read_in_batches(path, IMPORTED_ROWS, ["image_id", "question_id", "z_yes", "z_no"], mending=MENDING):
+        table = batch.to_pandas()
+        row, images = pd.factorize(reader.image_ids.get_indexer(table["image_id"]))
+        column = reader.question_ids.get_indexer(table["question_id"])
+        wide = Answers(*(np.full((len(images), len(question_ids)), np.nan, np.float32) for _ in range(2)))
+        wide.z_yes[row, column], wide.z_no[row, column] = table["z_yes"], table["z_no"]
+        known = ~reader.read(images).missing
+        for values in (wide.z_yes, wide.z_no):
+            values[known] = np.nan
+        lacking = ~wide.missing.all(axis=1)
+        if lacking.any():
+            fresh = Answers(wide.z_yes[lacking], wide.z_no[lacking])
+            store.add(list(reader.image_ids[images[lacking]]), question_ids, fresh)
+            imported += int((~fresh.missing).sum())
     return imported
 
 
-def distinct(file: pq.ParquetFile, name: str) -> list[str]:
+def distinct(path: Path, name: str) -> list[str]:
     """The values of a column of strings, in the order of their first rows."""
     found: dict[str, None] = {}
-    for batch in read_in_batches(file, IMPORTED_ROWS, [name]):
+    for batch in read_in_batches(path, IMPORTED_ROWS, [name], mending=MENDING):
         found |= dict.fromkeys(batch.column(0).unique().to_pylist())
     return list(found)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,15 @@ class Checkpoint:
         self.saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The state on the CPU, or None at the start of a run."""
+        """The state on the CPU, or None at the start of a run and where the file is damaged."""
         if not self.path.exists():
             return None
-        state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # of half a dozen kinds, by where the file was cut or overwritten
+            kind = type(error).__name__
+            print(f"warning: {self.path} cannot be read ({kind}), the run starts afresh", file=sys.stderr)
+            return None
         return state
 
     def save(self, state: dict[str, Any], *, now: bool) -> None:

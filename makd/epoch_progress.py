@@ -25,9 +25,10 @@ class EpochProgress:
         if self.shown and sys.stderr.isatty():
             self.bar = tqdm(desc=self.title, total=epochs, initial=done, unit="epoch")
 
-    def epoch_done(self, *, loss: float, val_accuracy: float) -> None:
+    def epoch_done(self, *, class_loss: float, aspect_loss: float, val_accuracy: float) -> None:
+        """The losses apart, before alpha: their sum cannot be held against the baseline's."""
         self.done += 1
-        numbers = f"loss {loss:.3f}, val accuracy {val_accuracy:.3f}"
+        numbers = f"class loss {class_loss:.3f}, aspect loss {aspect_loss:.3f}, val accuracy {val_accuracy:.3f}"
         if self.bar is not None:
             self.bar.set_postfix_str(numbers, refresh=False)
             self.bar.update()

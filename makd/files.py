@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from makd.errors import UserError
+
 
 def main_checkout() -> Path:
     """The checkout that the user works in, in `dvc exp run --temp` and `--queue` copies too: DVC sets DVC_ROOT."""
@@ -65,10 +67,32 @@ def parquet_writer(schema: pa.Schema, path: Path, *, repeated: list[str]) -> Ite
         yield writer
 
 
-def read_in_batches(file: pq.ParquetFile, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Batches of at most so many rows. By row groups: asked for all at once, PyArrow reads far ahead."""
-    for group in range(file.num_row_groups):
-        yield from file.iter_batches(rows, row_groups=[group], columns=columns)
+@contextmanager
+def parquet_errors(path: Path, mending: str) -> Iterator[None]:
+    """Make a `UserError`, which ends with `mending`, of all that PyArrow says of a file that is not whole."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}; {mending}") from None
+
+
+def read_schema(path: Path, *, mending: str) -> pa.Schema:
+    """The columns of a Parquet file; what to do about a damaged one is `mending`."""
+    with parquet_errors(path, mending):
+        return pq.read_schema(path)
+
+
+def read_in_batches(path: Path, rows: int, columns: list[str], *, mending: str) -> Iterator[pa.RecordBatch]:
+    """Batches of at most so many rows. By row groups: asked for all at once, PyArrow reads far ahead.
+
+    Raises:
+        UserError: the file is damaged or lacks a column; the message ends with `mending`.
+    """
+    with parquet_errors(path, mending), pq.ParquetFile(path) as file:
+        if lacking := sorted(set(columns) - set(file.schema_arrow.names)):
+            raise UserError(f"{path} has no column {lacking[0]!r}; {mending}")
+        for group in range(file.num_row_groups):
+            yield from file.iter_batches(rows, row_groups=[group], columns=columns)
 
 
 def write_json(value: Any, path: Path) -> None:

@@ -92,7 +92,9 @@ def fit(
         history.append(row)
         state = {"student": student.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
         checkpoint.save(state, now=epoch + 1 == run.recipe.epochs)
-        progress.epoch_done(loss=row["train_loss"], val_accuracy=row["val_accuracy"])
+        progress.epoch_done(
+            class_loss=row["train_class_loss"], aspect_loss=row["train_aspect_loss"], val_accuracy=row["val_accuracy"]
+        )
     return history
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
+MUCH_MISSING = 0.05
+"""A greater share of missing answers is warned of."""
+
 
 class BaselineParams(StageParams):
     """What the baseline arm depends on: neither alpha nor the answers, so that no ablation trains it anew."""
@@ -159,8 +162,25 @@ def training_targets(rows: "pd.DataFrame", aspects: Path | None, params: Baselin
 
     p_yes = answers_of(rows, aspects)
     if isinstance(params, Params):
+        check_answered(p_yes, aspects)
         p_yes = aspect_targets(p_yes, rows["label"].to_numpy(), params.aspect_targets, seed)
     return p_yes
+
+
+def check_answered(p_yes: "Matrix", aspects: Path | None) -> None:
+    """Say how many answers are missing, and refuse to train on none: that would be the baseline under another name."""
+    import numpy as np
+
+    missing = int(np.isnan(p_yes).sum())
+    share = missing / p_yes.size
+    if share == 1:
+        raise UserError(
+            f"{aspects} has no answer about any of the {len(p_yes)} training images, and the makd arm learns from "
+            "answers; run dvc repro --force extract_logits, which names the images that it cannot read"
+        )
+    if missing:
+        warning = "warning: " if share > MUCH_MISSING else ""
+        print(f"{warning}{missing} of the {p_yes.size} training answers are missing ({share:.1%})", file=sys.stderr)
 
 
 def key_of(config: dict[str, Any], manifest: Path, aspects: Path | None) -> str:

@@ -8,6 +8,7 @@ import makd.answer_tables
 import makd.store
 from makd.answer_tables import import_answers, write_answers, write_aspects
 from makd.aspects import KEY_COLUMNS, question_columns, read_aspects
+from makd.errors import UserError
 from makd.questions import Question
 from makd.store import AnswerReader, Answers, AnswerStore
 
@@ -125,6 +126,22 @@ def test_answers_of_another_scorer_are_not_imported(tmp_path: Path, store: Answe
     write_answers("another key", [filled(other)], tmp_path / "answers.parquet")
     assert import_answers(tmp_path / "answers.parquet", store) == 0
     assert import_answers(tmp_path / "absent.parquet", store) == 0
+    assert not store.parts()
+
+
+@pytest.mark.parametrize("how", ["junk", "cut", "overwritten"])
+def test_damaged_answers_are_refused_before_anything_is_asked_anew(
+    how: str, tmp_path: Path, store: AnswerStore, other: AnswerStore
+) -> None:
+    path = tmp_path / "answers.parquet"
+    write_answers(store.key, [filled(other)], path)
+    whole = path.read_bytes()
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    cut = {"junk": b"junk", "cut": whole[:-9], "overwritten": bytes(len(whole) - footer) + whole[-footer:]}
+    path.write_bytes(cut[how])
+    with pytest.raises(UserError, match=r"answers\.parquet cannot be read: .*; bring it back .* or delete it") as error:
+        import_answers(path, store)
+    assert "\n" not in str(error.value)
     assert not store.parts()
 
 

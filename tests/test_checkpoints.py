@@ -68,6 +68,22 @@ def test_failed_save_leaves_the_former_state(monkeypatch: pytest.MonkeyPatch) ->
     assert [file.name for file in checkpoint.path.parent.iterdir()] == ["last.pt"]
 
 
+@pytest.mark.parametrize("kept", [0, 300, -30])
+def test_damaged_state_is_warned_of_in_one_line_and_the_run_starts_afresh(
+    kept: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = Checkpoint("key")
+    checkpoint.save({"student": torch.randn(100)}, now=True)
+    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:kept])
+    assert checkpoint.load() is None
+    warning = capsys.readouterr().err
+    assert warning.startswith(f"warning: {checkpoint.path} cannot be read (")
+    assert warning.endswith("the run starts afresh\n")
+    assert warning.count("\n") == 1
+    checkpoint.save({"history": [1]}, now=True)
+    assert checkpoint.load() == {"history": [1]}
+
+
 def test_deleted_checkpoint_leaves_nothing() -> None:
     checkpoint = Checkpoint("key")
     checkpoint.delete()

@@ -16,13 +16,15 @@ class Terminal(io.StringIO):
 def run(progress: EpochProgress, done: int = 0, epochs: int = 4) -> None:
     progress.start(done, epochs)
     for _ in range(done, epochs):
-        progress.epoch_done(loss=1.5, val_accuracy=0.25)
+        progress.epoch_done(class_loss=1.5, aspect_loss=0.3, val_accuracy=0.25)
 
 
 def test_log_has_whole_lines_and_always_the_last_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     run(EpochProgress("resnet10t makd seed 0", shown=True, line_every_s=3600.0))
     first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith("resnet10t makd seed 0: epoch 1/4, loss 1.500, val accuracy 0.250, ")
+    assert first.startswith(
+        "resnet10t makd seed 0: epoch 1/4, class loss 1.500, aspect loss 0.300, val accuracy 0.250, "
+    )
     assert last.startswith("resnet10t makd seed 0: epoch 4/4, ")
     assert last.endswith("0 s left")
 
@@ -55,5 +57,5 @@ def test_terminal_has_a_bar_with_loss_accuracy_and_time_left(monkeypatch: pytest
     run(EpochProgress("t", shown=True))
     final = terminal.getvalue().rstrip().rsplit("\r", 1)[-1]
     assert "4/4" in final
-    assert "loss 1.500, val accuracy 0.250" in final
+    assert "class loss 1.500, aspect loss 0.300, val accuracy 0.250" in final
     assert terminal.getvalue().endswith("\n")

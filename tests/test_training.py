@@ -138,8 +138,8 @@ class InterruptedAfter(Silent):
         super().__init__()
         self.stop_at = epochs
 
-    def epoch_done(self, *, loss: float, val_accuracy: float) -> None:
-        super().epoch_done(loss=loss, val_accuracy=val_accuracy)
+    def epoch_done(self, **numbers: float) -> None:
+        super().epoch_done(**numbers)
         if self.done == self.stop_at:
             raise KeyboardInterrupt
 

@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from makd import training
 from makd.aspects import KEY_COLUMNS
@@ -25,9 +27,9 @@ from makd.examples import Examples, TrainingExamples
 from makd.manifest import read_manifest, write_manifest
 from makd.params import read_params, validate
 from makd.runtime import Runtime
-from makd.students import load_student
-from makd.training import fit
-from stages.train import BaselineParams, Params, main, train
+from makd.students import build_student, load_student
+from makd.training import History, Run
+from stages.train import BaselineParams, Params, key_of, main, train
 
 CLASSES, PX, MODEL = ["auk", "owl", "tit"], 16, "resnet10t"
 QUESTIONS = ["Does it hoot?", "Is it black and white?"]
@@ -156,23 +158,35 @@ def test_controls_change_the_student_and_never_see_test_answers(targets: str) ->
         assert (again / name).read_bytes() == Path("control", name).read_bytes()
 
 
-def what_is_trained_on(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[TrainingExamples, Examples]:
-    seen: list[tuple[TrainingExamples, Examples]] = []
+class Fitting(NamedTuple):
+    student: dict[str, Tensor]
+    train_set: TrainingExamples
+    val_set: Examples
+    run: Run
 
-    def spy(student: Any, train_set: TrainingExamples, val_set: Examples, *rest: Any) -> Any:
-        seen.append((train_set, val_set))
-        return fit(student, train_set, val_set, *rest)
+
+@pytest.fixture
+def asked_to_fit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fitting]:
+    """A run that trains nothing, and what it would have trained."""
+    seen: list[Fitting] = []
+
+    def spy(student: nn.Module, train_set: TrainingExamples, val_set: Examples, its_run: Run, *_: object) -> History:
+        seen.append(Fitting(student.state_dict(), train_set, val_set, its_run))
+        return []
+
+    def asked(arm: str = "makd", **changes: Any) -> Fitting:
+        run("out", arm, **changes)
+        return seen[-1]
 
     monkeypatch.setattr(training, "fit", spy)
-    run("out", **changes)
-    return seen[0]
+    return asked
 
 
-def test_every_image_has_its_own_label_and_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_image_has_its_own_label_and_answers(asked_to_fit: Callable[..., Fitting]) -> None:
     answers = pd.read_parquet("aspects.parquet")
     answers.sample(frac=1, random_state=0).to_parquet("aspects.parquet")  # the manifest has the order, not this table
     by_path = answers.set_index("path")
-    train_set, val_set = what_is_trained_on(monkeypatch)
+    _, train_set, val_set, _ = asked_to_fit()
     manifest = read_manifest(Path("manifest.parquet"))
     for examples, split in ((train_set, "train"), (val_set, "val")):
         paths = manifest.loc[manifest["split"] == split, "path"]
@@ -182,11 +196,34 @@ def test_every_image_has_its_own_label_and_answers(monkeypatch: pytest.MonkeyPat
         np.testing.assert_array_equal(examples.pixels, pixels)
 
 
-def test_train_fraction_is_of_the_training_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    train_set, val_set = what_is_trained_on(monkeypatch, train_fraction=0.4)
+def test_train_fraction_is_of_the_training_images_alone(asked_to_fit: Callable[..., Fitting]) -> None:
+    _, train_set, val_set, _ = asked_to_fit(train_fraction=0.4)
     assert train_set.labels.bincount().tolist() == [2, 2, 2]
     assert len(val_set.labels) == 6
     assert len(pd.read_parquet("out/predictions.parquet")) == 12
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_train_fraction_gives_both_arms_the_same_images(asked_to_fit: Callable[..., Fitting], seed: int) -> None:
+    makd, baseline = (asked_to_fit(arm, seed=seed, train_fraction=0.4).train_set for arm in ("makd", "baseline"))
+    assert torch.equal(makd.pixels, baseline.pixels)
+    assert torch.equal(makd.labels, baseline.labels)
+
+
+def test_the_seed_is_that_of_the_weights_and_of_the_run(asked_to_fit: Callable[..., Fitting]) -> None:
+    recipe = validate(Params, {key: read_params()[key] for key in Params.model_fields}).train
+    for arm, n_aspects in (("makd", len(QUESTIONS)), ("baseline", 0)):
+        for seed in (0, 3):
+            asked = asked_to_fit(arm, seed=seed)
+            built = build_student(MODEL, len(CLASSES), n_aspects, seed=seed, model_args=recipe.args_of(MODEL))
+            assert all(torch.equal(value, asked.student[key]) for key, value in built.state_dict().items())
+            assert asked.run.seed == seed
+
+
+@pytest.mark.parametrize("targets", ["random", "shuffled"])
+def test_controls_are_drawn_from_the_seed(asked_to_fit: Callable[..., Fitting], targets: str) -> None:
+    drawn = [asked_to_fit(aspect_targets=targets, seed=seed).train_set.p_yes for seed in (0, 1)]
+    assert not torch.equal(drawn[0].nan_to_num(), drawn[1].nan_to_num())
 
 
 def test_kl_trains_another_student() -> None:
@@ -256,7 +293,7 @@ def test_ctrl_c_ends_with_130_and_keeps_the_checkpoint(
         with pytest.raises(SystemExit) as end:
             main()
     assert end.value.code == 130
-    assert capsys.readouterr().err.count("\n") == 1
+    assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == ["warning:", "interrupted;"]
     assert len(list(own_cache.rglob("last.pt"))) == 1
     assert not list(Path().glob("*out*"))
     main()
@@ -271,6 +308,38 @@ def test_a_run_with_other_inputs_does_not_continue_a_checkpoint(monkeypatch: pyt
         with pytest.raises(KeyboardInterrupt):
             run("alpha 4", alpha=4.0)
     assert_same_files(run("alpha 1 again", alpha=1.0), expected)
+
+
+def test_checkpoint_is_that_of_params_answers_images_and_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest, aspects, config = Path("manifest.parquet"), Path("aspects.parquet"), {"alpha": 4.0}
+    keys = [key_of(config, manifest, aspects), key_of({"alpha": 1.0}, manifest, aspects)]
+    keys.append(key_of(config, manifest, None))
+    for table in (aspects, manifest):
+        before = table.read_bytes()
+        pd.read_parquet(table).iloc[::-1].to_parquet(table)
+        keys.append(key_of(config, manifest, aspects))
+        table.write_bytes(before)
+    assert key_of(config, manifest, aspects) == keys[0]
+    for place in ("makd.training.CODE_VERSION", "timm.__version__", "torch.__version__"):
+        with monkeypatch.context() as context:
+            context.setattr(place, "another")
+            keys.append(key_of(config, manifest, aspects))
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.usefixtures("save_every_epoch")
+def test_damaged_checkpoint_is_warned_of_and_the_run_starts_afresh(
+    monkeypatch: pytest.MonkeyPatch, own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as context:
+        ctrl_c_at_batch(context, 10)
+        with pytest.raises(KeyboardInterrupt):
+            run("out")
+    (checkpoint,) = own_cache.rglob("last.pt")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    resumed = run("out")
+    assert f"warning: {checkpoint} cannot be read" in capsys.readouterr().err
+    assert_same_files(resumed, run("undisturbed"))
 
 
 def test_former_output_is_replaced_as_a_whole_and_rests_are_cleared() -> None:
@@ -299,6 +368,56 @@ def test_failure_leaves_neither_a_half_written_folder_nor_the_former_one_broken(
 def test_number_of_questions_must_be_that_of_the_table() -> None:
     with pytest.raises(UserError, match=r"aspects\.parquet has 2 questions, n_questions is 3; run: dvc repro"):
         run("out", n_questions=3)
+
+
+def set_answers(value: float, rows: slice) -> None:
+    table = pd.read_parquet("aspects.parquet")
+    table[QUESTIONS] = np.float32(0.5)
+    table.loc[rows, QUESTIONS] = np.float32(value)
+    table.to_parquet("aspects.parquet")
+
+
+@pytest.mark.parametrize("targets", ["mllm", "random", "class_mean", "shuffled"])
+def test_makd_arm_without_any_answer_is_refused(targets: str) -> None:
+    set_answers(np.nan, slice(0, 14))  # the training images are rows 0 to 14
+    message = r"aspects\.parquet has no answer about any of the 15 training images, .*run dvc repro --force extract_log"
+    with pytest.raises(UserError, match=message) as error:
+        run("out", aspect_targets=targets)
+    assert "\n" not in str(error.value)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (slice(0, 13), "warning: 28 of the 30 training answers are missing (93.3%)\n"),
+        (slice(0, 0), "warning: 2 of the 30 training answers are missing (6.7%)\n"),
+        (slice(15, 20), ""),  # validation images
+    ],
+)
+def test_missing_answers_are_counted(
+    asked_to_fit: Callable[..., Fitting], capsys: pytest.CaptureFixture[str], rows: slice, message: str
+) -> None:
+    set_answers(np.nan, rows)
+    asked_to_fit()
+    assert capsys.readouterr().err == message
+
+
+def test_few_missing_answers_are_no_warning(
+    asked_to_fit: Callable[..., Fitting], capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_answers(0.5, slice(0, 0))
+    table = pd.read_parquet("aspects.parquet")
+    table.loc[3, QUESTIONS[0]] = np.nan
+    table.to_parquet("aspects.parquet")
+    asked_to_fit()
+    assert capsys.readouterr().err == "1 of the 30 training answers are missing (3.3%)\n"
+
+
+def test_answers_outside_of_0_to_1_are_refused() -> None:
+    set_answers(1.7, slice(0, 0))
+    with pytest.raises(UserError, match=r"aspects\.parquet: 1\.7 in column 'Does it hoot\?'"):
+        run("out")
 
 
 def test_image_without_a_row_of_answers_is_a_user_error() -> None:
