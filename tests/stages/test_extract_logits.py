@@ -1,5 +1,6 @@
 """The stage on a tiny random InternVL and pictures of several shapes."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from makd.manifest import write_manifest
 from makd.questions import Question, write_questions
 from makd.runtime import Runtime
 from makd.scan import image_id
+from makd.store_upkeep import unused_days
 from stages.extract_logits import Params, extract_logits
 from tests.tiny_models import save_tiny_internvl
 
@@ -88,6 +90,16 @@ def test_a_second_run_asks_nothing_and_gives_the_same_bytes(
     extract_logits(params(model), RUNTIME, **files)
     assert asked(capsys) == 0
     assert [files[name].read_bytes() for name in ("aspects", "answers")] == first
+
+
+def test_a_run_that_only_reads_counts_as_use_of_the_store(model: Path, files: dict[str, Path], own_cache: Path) -> None:
+    extract_logits(params(model), RUNTIME, **files)
+    (folder,) = (own_cache / "answers").iterdir()
+    for path in folder.iterdir():
+        os.utime(path, (0, 0))
+    assert unused_days(folder) > 365
+    extract_logits(params(model), RUNTIME, **files)
+    assert unused_days(folder) < 1
 
 
 def test_fewer_questions_are_a_part_of_the_same_answers(
