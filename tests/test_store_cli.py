@@ -11,6 +11,7 @@ import pytest
 
 from makd.store import Answers, AnswerStore
 from makd.store_cli import main, size_of
+from tests.lock_holder import holding
 
 PROVENANCE = {"weights": "Org/Model-8B@0123456789abcdef0123", "prompt": "$question Yes or No?\n", "dtype": "bfloat16"}
 ONE = np.ones((1, 1), np.float32)
@@ -105,6 +106,16 @@ def test_gc_removes_what_is_not_kept_and_not_used(
     words: list[str], store: AnswerStore, other: AnswerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("gc", *(store.key if word == "KEY" else word for word in words), "--yes", monkeypatch=monkeypatch) == 0
+    assert len(store.parts()) == 3
+    assert not other.folder.exists()
+
+
+def test_gc_leaves_alone_what_is_being_written(
+    store: AnswerStore, other: AnswerStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with holding(store, "lock") as process:
+        assert run("gc", "--unused-for", "0", "--yes", monkeypatch=monkeypatch) == 0
+    assert f"left alone: {store.folder} is in use (process {process.pid})" in capsys.readouterr().out
     assert len(store.parts()) == 3
     assert not other.folder.exists()
 

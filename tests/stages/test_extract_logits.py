@@ -20,6 +20,7 @@ from makd.pictures import image_id
 from makd.questions import Question, write_questions
 from makd.runtime import Runtime
 from makd.scorer import Scorer
+from makd.store_upkeep import unused_days
 from stages.extract_logits import Params, extract_logits
 from tests.tiny_models import save_tiny_internvl
 
@@ -98,6 +99,16 @@ def test_a_second_run_asks_nothing_and_gives_the_same_bytes(
     extract_logits(params(model), RUNTIME, **files)
     assert asked(capsys) == 0
     assert [files[name].read_bytes() for name in ("aspects", "answers")] == first
+
+
+def test_a_run_that_only_reads_counts_as_use_of_the_store(model: Path, files: dict[str, Path], own_cache: Path) -> None:
+    extract_logits(params(model), RUNTIME, **files)
+    (folder,) = (own_cache / "answers").iterdir()
+    for path in folder.iterdir():
+        os.utime(path, (0, 0))
+    assert unused_days(folder) > 365
+    extract_logits(params(model), RUNTIME, **files)
+    assert unused_days(folder) < 1
 
 
 def test_fewer_questions_are_a_part_of_the_same_answers(
@@ -232,7 +243,9 @@ def test_the_estimate_asks_nothing_and_says_what_asking_costs(
     extract_logits(params(model), RUNTIME, True, **files)
     said = capsys.readouterr().out
     assert "10 images x 3 questions: 30 answers wanted, 30 to ask" in said
-    assert re.search(r"3 questions: \d+ tokens and [\d.]+ MFLOP an image, [\d.e+]+ images/s.*: \d+ s for 10 images", said)
+    assert re.search(
+        r"3 questions: \d+ tokens and [\d.]+ MFLOP an image, [\d.e+]+ images/s.*: \d+ s for 10 images", said
+    )
     assert not files["aspects"].exists()
     extract_logits(params(model), RUNTIME, **files)
     assert asked(capsys) == 30
