@@ -29,6 +29,11 @@ def test_question_auc_leaves_nan_out_on_either_side() -> None:
     assert question_auc(scores, reference) == pytest.approx([1.0])
 
 
+def test_the_teacher_says_which_images_are_positive_and_the_student_how_they_rank() -> None:
+    student, teacher = np.array([[0.1], [0.2], [0.3], [0.4]]), np.array([[0.2], [0.8], [0.3], [0.9]])
+    assert agreement(student, teacher).auc == pytest.approx([0.75])  # 0.2 and 0.4 against 0.1 and 0.3
+
+
 def test_a_half_is_no_yes() -> None:
     assert np.isnan(question_auc(np.array([[0.1], [0.9]]), np.array([[0.5], [0.2]]))).all()
     assert question_accuracy(np.array([[0.5]]), np.array([[0.0]])) == pytest.approx([100])

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from makd.agreement import question_auc
 from makd.comparison import compare_models, student_agreements
 from makd.errors import UserError
 from makd.runs import Runs, read_runs
@@ -50,6 +51,14 @@ def test_students_are_held_against_the_teacher_image_by_image(made_up: MadeUpRun
     shuffled = teacher_on_test(made_up).sample(frac=1, random_state=0)
     for of_seeds in student_agreements(runs, made_up.models, made_up.seeds, shuffled).values():
         assert np.mean([one.abs_diff for one in of_seeds]) > 0.2
+
+
+def test_auc_takes_the_student_as_scores_and_the_teacher_as_the_truth(made_up: MadeUpRuns, runs: Runs) -> None:
+    teacher = teacher_on_test(made_up)
+    for model, of_seeds in student_agreements(runs, made_up.models, made_up.seeds, teacher).items():
+        for seed, one in zip(made_up.seeds, of_seeds, strict=True):
+            expected = question_auc(runs[model, "makd", seed].p_yes("test"), teacher.to_numpy(dtype=np.float32))
+            assert one.auc == pytest.approx(expected, nan_ok=True)
 
 
 def test_a_student_of_other_questions_is_refused(made_up: MadeUpRuns, runs: Runs) -> None:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from makd import training
@@ -18,7 +20,7 @@ from makd.examples import Examples, TrainingExamples
 from makd.params import read_params
 from makd.recipe import Recipe
 from makd.students import build_student, split_logits
-from makd.training import History, Run, batches, fit, make_fabric, predict
+from makd.training import History, Run, batches, fit, make_fabric, predict, sgd
 
 C, Q, PX = 3, 2, 16
 SMALL = {"channels": (8, 8, 8, 8), "stem_width": 8}
@@ -179,20 +181,86 @@ def test_batches_hold_every_image_once_and_never_one_alone(n: int, size: int, ex
     assert sorted(np.concatenate(parts)) == list(range(n))
 
 
-def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Tensor] = []
+class Seen(NamedTuple):
+    """What an epoch showed to the student, in its order: rows of the training set, and their crops."""
+
+    rows: Int64[Tensor, " images"]
+    crops: Crops
+
+
+@pytest.fixture
+def epochs_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[Seen]]:
+    """Two epochs of 41 images, by the seed of the run alone."""
+    sums = train_set().pixels.flatten(1).long().sum(dim=1)
+    seen: list[Seen] = []
 
     def spy(pixels: Tensor, crops: Crops, out_px: int) -> Tensor:
-        seen.append(pixels.flatten(1).long().sum(dim=1))
+        of_images = pixels.flatten(1).long().sum(dim=1)
+        seen.append(Seen((of_images[:, None] == sums).int().argmax(dim=1), crops))
         return crop_and_resize(pixels, crops, out_px)
 
+    def shown(seed: int) -> list[Seen]:
+        seen.clear()
+        fitted(run(seed=seed, recipe=recipe(epochs=2)))
+        assert len(seen) == 10  # in batches of 8, the last image joins the fifth batch
+        return [join(seen[:5]), join(seen[5:])]
+
+    def join(batches: list[Seen]) -> Seen:
+        boxes, flips = (torch.cat(parts) for parts in zip(*(batch.crops for batch in batches), strict=True))
+        return Seen(torch.cat([batch.rows for batch in batches]), Crops(boxes, flips))
+
+    assert len(set(sums.tolist())) == len(sums) == 41
     monkeypatch.setattr(training, "crop_and_resize", spy)
-    fitted(run(recipe=recipe(epochs=2)))  # 41 images in batches of 8: the last one joins the fifth batch
-    orders = torch.cat(seen).view(2, 41)
-    expected = train_set().pixels.flatten(1).long().sum(dim=1).sort().values
-    for order in orders:
-        assert torch.equal(order.sort().values, expected)
-    assert not torch.equal(*orders)
+    return shown
+
+
+def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own(epochs_of: Callable[[int], list[Seen]]) -> None:
+    first, second = epochs_of(0)
+    for epoch in (first, second):
+        assert sorted(epoch.rows.tolist()) == list(range(41))
+    assert not torch.equal(first.rows, second.rows)
+
+
+def test_order_is_drawn_from_the_seed(epochs_of: Callable[[int], list[Seen]]) -> None:
+    orders = [epochs_of(seed)[0].rows for seed in (1, 1, 2)]
+    assert torch.equal(orders[0], orders[1])
+    assert not torch.equal(orders[0], orders[2])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_image_has_the_crop_and_flip_that_seed_and_epoch_draw_for_it(
+    epochs_of: Callable[[int], list[Seen]], seed: int
+) -> None:
+    for number, epoch in enumerate(epochs_of(seed)):
+        scale_min = recipe().crop_scale_min
+        drawn = Crops.draw(train_set().aspect_ratios, scale_min=scale_min, seed=seed, epoch=number)
+        assert torch.equal(epoch.crops.boxes, drawn.boxes[epoch.rows])
+        assert torch.equal(epoch.crops.flips, drawn.flips[epoch.rows])
+
+
+def test_the_student_sees_the_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = fitted(run(recipe=recipe(epochs=1)))[0].state_dict()["fc.weight"]
+    monkeypatch.setattr(training, "crop_and_resize", lambda pixels, *_: pixels.float())
+    assert not torch.equal(fitted(run(recipe=recipe(epochs=1)))[0].state_dict()["fc.weight"], usual)
+
+
+def test_batch_norm_counts_every_batch_of_every_epoch() -> None:
+    assert fitted(run(recipe=recipe(epochs=2)))[0].state_dict()["bn1.num_batches_tracked"] == 10
+
+
+@pytest.mark.parametrize(("nesterov", "expected"), [(False, [0.89, 0.7261]), (True, [0.835, 0.644975])])
+def test_two_steps_of_the_optimizer_worked_out_by_hand(nesterov: bool, expected: list[float]) -> None:
+    # w = 1 and a gradient of 1: d = 1 + 0.1 w, the momentum m = 0.5 m + d, at first d; w falls by 0.1 m, or with
+    # Nesterov by 0.1 (d + 0.5 m): 1.1 and 1.089 + 0.55, or 1.1 + 0.55 and 1.0835 + 0.5 (0.55 + 1.0835)
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(layer.weight)
+    optimizer = sgd(layer, recipe(lr=0.1, momentum=0.5, nesterov=nesterov, weight_decay=0.1))
+    weights = []
+    for _ in range(2):
+        layer.weight.grad = torch.ones(1, 1)
+        optimizer.step()
+        weights.append(layer.weight.item())
+    assert weights == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")

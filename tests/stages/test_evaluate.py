@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from PIL import Image
 from makd.errors import UserError
 from makd.files import write_json
 from makd.params import validate
+from makd.tsne_figure import tsne_figure
 from stages.evaluate import Params, evaluate
 from tests.made_up_runs import MadeUpRuns, write_frame
 
@@ -99,6 +101,25 @@ def test_the_student_is_held_against_the_answers_for_the_same_test_images(made_u
         student = table[table["split"] == "test"].filter(like="aspect: ")
         differences.append(np.abs(student.to_numpy() - teacher.loc[student.index].to_numpy()).mean())
     assert aspects["abs_diff"] == pytest.approx(np.mean(differences), abs=1e-4)
+
+
+def test_the_tsne_is_of_the_run_in_its_title(made_up: MadeUpRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+
+    def spy(student: Any, teacher: Any, *rest: Any, name: str, **options: Any) -> Any:
+        drawn.append((name, student, teacher))
+        return tsne_figure(student, teacher, *rest, name=name, **options)
+
+    monkeypatch.setattr("makd.tsne_figure.tsne_figure", spy)
+    monkeypatch.setattr("makd.figures.save_figure", lambda *_: None)
+    run(made_up, models=made_up.models[::-1], seeds=made_up.seeds[::-1])
+    ((name, student, teacher),) = drawn
+    assert name == f"{made_up.models[1]}, seed 1"
+    table = pd.read_parquet(made_up.folder(made_up.models[1], "makd", 1) / "predictions.parquet")
+    in_test = table[table["split"] == "test"]
+    assert np.array_equal(student, in_test.filter(like="aspect: "))
+    answers = pd.read_parquet(made_up.aspects).set_index("path")
+    assert np.allclose(teacher, answers.loc[in_test["path"], made_up.questions])
 
 
 def test_a_second_run_gives_the_same_bytes(made_up: MadeUpRuns) -> None:
