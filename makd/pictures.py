@@ -1,6 +1,8 @@
 """The one place where a picture file becomes RGB: teacher and student must see the same pixels."""
 
+import hashlib
 import struct
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +29,44 @@ def load_rgb(path: Path) -> Image.Image:
     except OSError as error:
         raise UserError(f"{path} cannot be opened: {error.strerror}") from None
     with file:
-        try:
-            image = Image.open(file)
-            image.load()
-            return to_rgb(upright(image))
-        except MemoryError:
-            raise
-        except Exception as error:  # Pillow's decoders raise nearly every type on broken bytes
-            raise UnreadablePicture(f"{path} cannot be read as a picture: {error}") from error
+        return decode_rgb(file, path)
+
+
+def load_rgb_of(path: Path, image_id: str) -> Image.Image:
+    """`load_rgb` of the picture that the manifest means: its bytes, read once, must be those of `image_id`.
+
+    Raises:
+        UnreadablePicture: as `load_rgb`.
+        UserError: the file cannot be read, or is another one now.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be opened: {error.strerror}") from None
+    if not has_id(content, image_id):
+        raise UserError(f"{path} has changed since the manifest was written; run `dvc repro`")
+    return decode_rgb(BytesIO(content), path)
+
+
+def image_id(content: bytes) -> str:
+    """Hash of a file's bytes, 32 hex digits."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def has_id(content: bytes, expected: str) -> bool:
+    return image_id(content) == expected
+
+
+def decode_rgb(file: BufferedIOBase, path: Path) -> Image.Image:
+    """As `load_rgb`, of an open file; `path` is named where it is no picture."""
+    try:
+        image = Image.open(file)
+        image.load()
+        return to_rgb(upright(image))
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly every type on broken bytes
+        raise UnreadablePicture(f"{path} cannot be read as a picture: {error}") from error
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -12,9 +12,9 @@ import makd.extraction
 from makd.aspects import question_columns, read_aspects
 from makd.errors import UserError
 from makd.manifest import write_manifest
+from makd.pictures import image_id
 from makd.questions import Question, write_questions
 from makd.runtime import Runtime
-from makd.scan import image_id
 from stages.extract_logits import Params, extract_logits
 from tests.tiny_models import save_tiny_internvl
 
