@@ -1,8 +1,8 @@
 """Reading every image once: its content hash, and whether it can be decoded. Remembered by size and time."""
 
-import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from io import BytesIO
 
 import pandas as pd
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from PIL import UnidentifiedImageError
 
 from makd.files import cache_dir, main_checkout, write_parquet
-from makd.pictures import UnreadablePicture, load_rgb
+from makd.pictures import UnreadablePicture, decode_rgb, image_id
 from makd.progress import with_progress
 
 MEMO_SCHEMA = pa.schema(
@@ -23,11 +23,6 @@ MEMO_SCHEMA = pa.schema(
     ]
 )
 CHUNK = 64
-
-
-def image_id(content: bytes) -> str:
-    """Hash of a file's bytes, 32 hex digits."""
-    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def scan(paths: list[str], *, workers: int, progress: bool) -> pd.DataFrame:
@@ -75,13 +70,11 @@ def read_one(path: str) -> tuple[str | None, str | None]:
     file = main_checkout() / path
     try:
         content = file.read_bytes()
-        load_rgb(file)
+        decode_rgb(BytesIO(content), file)
     except OSError as error:
         return None, str(error.strerror or error)
     except UnreadablePicture as error:
         cause = error.__cause__
         what = "its format is unknown" if isinstance(cause, UnidentifiedImageError) else cause
         return None, f"cannot be read as a picture: {what}"
-    except Exception as error:  # Pillow raises whatever the damaged file provokes
-        return None, f"{type(error).__name__}: {error}"
     return image_id(content), None

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from makd.errors import UserError
-from makd.pictures import UnreadablePicture, load_rgb
+from makd.pictures import UnreadablePicture, image_id, load_rgb, load_rgb_of
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -144,3 +144,24 @@ def test_missing_file_is_not_taken_for_a_broken_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.png cannot be opened") as caught:
         load_rgb(tmp_path / "gone.png")
     assert not isinstance(caught.value, UnreadablePicture)
+
+
+def test_the_picture_of_an_id_is_the_same_as_that_of_its_file(tmp_path: Path) -> None:
+    path = saved(left_red_right_blue(), tmp_path / "a.jpg", exif=Image.Exif())
+    assert load_rgb_of(path, image_id(path.read_bytes())).tobytes() == load_rgb(path).tobytes()
+
+
+def test_another_picture_in_the_place_of_the_one_that_is_meant_is_refused(tmp_path: Path) -> None:
+    path = saved(left_red_right_blue(), tmp_path / "a.png")
+    meant = image_id(path.read_bytes())
+    saved(Image.new("RGB", (4, 2)), path)
+    with pytest.raises(UserError, match=r"a\.png has changed since the manifest was written; run `dvc repro`"):
+        load_rgb_of(path, meant)
+
+
+def test_what_is_no_picture_and_what_is_gone_are_told_apart_by_id_too(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(UnreadablePicture, match=r"a\.png cannot be read as a picture"):
+        load_rgb_of(tmp_path / "a.png", image_id(b"no picture"))
+    with pytest.raises(UserError, match=r"gone\.png cannot be opened"):
+        load_rgb_of(tmp_path / "gone.png", "any")

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from makd.scan import image_id, scan
+from makd.pictures import image_id
+from makd.scan import scan
 
 
 def save(path: Path, colour: str) -> str:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from makd.errors import UserError
 from makd.manifest import read_manifest
+from makd.pictures import image_id
 from makd.runtime import Runtime
-from makd.scan import image_id
 from stages.prepare_dataset import Params, check_params, check_students, prepare_dataset
 from stages.train import Params as TrainParams
 
