@@ -337,7 +337,7 @@ def test_a_native_language_model_keeps_its_logits(tmp_path: Path, architecture: 
 
 def save_native_tokenizer(folder: Path, architecture: str) -> int:
     """A vocabulary with merges for Qwen2, a tokenizer.json for Llama; the number of tokens."""
-    tokenizer = tiny_tokenizer()
+    tokenizer = tiny_tokenizer("<img>", "</img>", "<IMG_CONTEXT>", "<video>")
     tokenizer.save_pretrained(folder)
     if architecture == "Qwen2ForCausalLM":
         model = json.loads((folder / "tokenizer.json").read_text())["model"]
