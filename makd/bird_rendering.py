@@ -13,6 +13,8 @@ import makd.bird_drawing
 import makd.birds
 from makd.bird_drawing import draw_bird
 from makd.birds import Marks, facts, individual, seeded, species
+from makd.errors import UserError
+from makd.file_lock import held
 from makd.files import main_checkout, write_json, write_parquet
 from makd.manifest import SPLITS
 from makd.params import Block
@@ -22,6 +24,7 @@ ATTRIBUTES = "attributes.parquet"
 """A row a picture: its path as in the manifest, then a bool column a fact. For judging the teacher alone."""
 
 STAMP = "rendered.json"
+DRAW_DIGITS = 12
 
 
 class BirdsParams(Block):
@@ -35,26 +38,50 @@ class BirdsParams(Block):
     variation: float = Field(0.35, ge=0, le=1)  # probability that an individual's mark is drawn anew
 
 
-def render_birds(root: Path, params: BirdsParams, *, workers: int, progress: bool) -> None:
-    """Draw every bird below `root`/<split>/<species>/, relative to the main checkout, unless they are there already."""
+def render_birds(root: Path, params: BirdsParams, *, workers: int, progress: bool) -> Path:
+    """Draw every bird below `root`/<draw>/<split>/<species>/, relative to the main checkout, unless they are there.
+
+    <draw> is the hash of all that decides the pictures, so that experiments with different birds, also those that run
+    at the same time, never share a folder. Nothing is ever deleted.
+
+    Returns:
+        `root`/<draw>
+
+    Raises:
+        UserError: `root` holds what was not drawn here.
+    """
     birds = planned_birds(params)
-    folder = main_checkout() / root
     stamp = {"params": params.model_dump(), "code": code_hash(), "pictures": len(birds)}
-    if is_rendered(folder, stamp) and all((folder / path).exists() for path in birds):
-        return
-    (folder / STAMP).unlink(missing_ok=True)
-    jobs = [(folder / path, path, marks, params) for path, marks in birds.items()]
-    for path, *_ in jobs:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(max(1, workers)) as pool:
-        drawn = pool.map(draw_to_file, jobs, chunksize=32)
-        for _ in with_progress(drawn, len(jobs), title="drawing birds", unit="birds", shown=progress):
-            pass
-    for stray in set(folder.glob("*/*/*.png")) - {path for path, *_ in jobs}:  # of other params
-        stray.unlink()
-    truth = pd.DataFrame([{"path": (root / path).as_posix(), **facts(marks)} for path, marks in birds.items()])
-    write_parquet(pa.Table.from_pandas(truth, preserve_index=False), folder / ATTRIBUTES)
-    write_json(stamp, folder / STAMP)
+    draw = root / hashlib.sha256(json.dumps(stamp, sort_keys=True).encode()).hexdigest()[:DRAW_DIGITS]
+    check_only_draws(main_checkout() / root, root)
+    folder = main_checkout() / draw
+    with held(folder / "lock"):
+        if not (is_rendered(folder, stamp) and all((folder / path).exists() for path in birds)):
+            jobs = [(folder / path, path, marks, params) for path, marks in birds.items()]
+            for path, *_ in jobs:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            with ProcessPoolExecutor(max(1, workers)) as pool:
+                drawn = pool.map(draw_to_file, jobs, chunksize=32)
+                for _ in with_progress(drawn, len(jobs), title="drawing birds", unit="birds", shown=progress):
+                    pass
+            truth = pd.DataFrame([{"path": (draw / path).as_posix(), **facts(marks)} for path, marks in birds.items()])
+            write_parquet(pa.Table.from_pandas(truth, preserve_index=False), folder / ATTRIBUTES)
+            write_json(stamp, folder / STAMP)
+    return draw
+
+
+def check_only_draws(folder: Path, root: Path) -> None:
+    """Somebody's own photos in `root` mean that params.yaml still asks for birds by mistake."""
+    others = [] if not folder.exists() else [entry.name for entry in folder.iterdir() if not is_draw(entry.name)]
+    if others:
+        raise UserError(
+            f"prepare_dataset.root: {root} has files that makd did not draw ({sorted(others)[0]}); "
+            "set dataset to imagefolder or list, or name an empty folder for the birds"
+        )
+
+
+def is_draw(name: str) -> bool:
+    return len(name) == DRAW_DIGITS and not set(name) - set("0123456789abcdef")
 
 
 def planned_birds(params: BirdsParams) -> dict[str, Marks]:

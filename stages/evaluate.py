@@ -141,14 +141,19 @@ def draw(
             save_figure(figure, out / f"{name}.png")
 
 
+def attributes_beside(manifest: Path) -> Path:
+    """What is true of the birds: in the main checkout alone, beside <split>/<species>/<picture> of their draw."""
+    from makd.manifest import read_manifest
+
+    return main_checkout() / Path(read_manifest(manifest)["path"].iloc[0]).parents[2] / "attributes.parquet"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("manifest", "aspects", "runs", "facts", "attributes", "out"):
+    for name in ("manifest", "aspects", "runs", "facts", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    # The pictures and their facts lie in the main checkout alone, also for an experiment in a temporary copy.
-    arguments.attributes = main_checkout() / arguments.attributes
-    evaluate(Params.load(), **vars(arguments))
+    evaluate(Params.load(), attributes=attributes_beside(arguments.manifest), **vars(arguments))
 
 
 if __name__ == "__main__":

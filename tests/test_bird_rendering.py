@@ -6,13 +6,18 @@ from PIL import Image
 
 from makd.bird_rendering import ATTRIBUTES, BirdsParams, render_birds
 from makd.birds import facts, species
+from makd.errors import UserError
 
 TWO = BirdsParams(train_per_class=2, val_per_class=1, test_per_class=1, image_px=16)
 
 
 def render(root: Path, params: BirdsParams = TWO) -> dict[str, bytes]:
-    render_birds(root, params, workers=1, progress=False)
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.glob("*/*/*.png"))}
+    draw = render_birds(root, params, workers=1, progress=False)
+    return {path.relative_to(draw).as_posix(): path.read_bytes() for path in sorted(draw.glob("*/*/*.png"))}
+
+
+def draw_of(root: Path) -> Path:
+    return next(path.parent for path in root.glob("*/rendered.json"))
 
 
 def test_birds_are_the_same_in_every_place(tmp_path: Path) -> None:
@@ -33,14 +38,25 @@ def test_more_birds_leave_the_others_as_they_are(tmp_path: Path) -> None:
     assert few.items() < more.items()
 
 
-def test_fewer_birds_leave_no_strays(tmp_path: Path) -> None:
-    render(tmp_path, TWO.model_copy(update={"train_per_class": 3}))
+def test_every_draw_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    more = render(tmp_path, TWO.model_copy(update={"train_per_class": 3}))
     assert len(render(tmp_path)) == 20 * 4
+    assert render(tmp_path, TWO.model_copy(update={"train_per_class": 3})) == more
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_photos_of_the_user_are_refused_and_left_alone(tmp_path: Path) -> None:
+    photo = tmp_path / "train" / "cat" / "a.png"
+    photo.parent.mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(photo)
+    with pytest.raises(UserError, match=r"did not draw \(train\); set dataset to imagefolder"):
+        render(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [photo]
 
 
 def test_nothing_is_drawn_twice_and_what_is_gone_comes_back(tmp_path: Path) -> None:
     before = render(tmp_path)
-    marker = tmp_path / "train" / next(iter(species())) / "0000.png"
+    marker = draw_of(tmp_path) / "train" / next(iter(species())) / "0000.png"
     Image.new("RGB", (16, 16)).save(marker)
     assert render(tmp_path) != before  # left alone: the stamp says that these birds were drawn
     marker.unlink()
@@ -49,14 +65,14 @@ def test_nothing_is_drawn_twice_and_what_is_gone_comes_back(tmp_path: Path) -> N
 
 def test_the_truth_beside_the_pictures_has_a_row_a_picture(tmp_path: Path) -> None:
     pictures = render(tmp_path)
-    truth = pd.read_parquet(tmp_path / ATTRIBUTES)
-    assert set(truth["path"]) == {(tmp_path / path).as_posix() for path in pictures}
+    truth = pd.read_parquet(draw_of(tmp_path) / ATTRIBUTES)
+    assert set(truth["path"]) == {(draw_of(tmp_path) / path).as_posix() for path in pictures}
     assert list(truth.columns[1:]) == list(facts(next(iter(species().values()))))
 
 
 def test_without_variation_the_truth_is_that_of_the_species(tmp_path: Path) -> None:
     render(tmp_path, TWO.model_copy(update={"variation": 0.0}))
-    for row in pd.read_parquet(tmp_path / ATTRIBUTES).to_dict("records"):
+    for row in pd.read_parquet(draw_of(tmp_path) / ATTRIBUTES).to_dict("records"):
         name = Path(row.pop("path")).parent.name
         assert row == facts(species()[name])
 
