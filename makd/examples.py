@@ -1,7 +1,6 @@
 """Images with their labels and answers, as tensors in memory."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from makd.files import main_checkout
-from makd.images import evaluation_pictures, training_pictures
+from makd.images import PictureFile, evaluation_pictures, training_pictures
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Examples:
         workers: int,
     ) -> "Examples":
         """The images of these rows of the manifest."""
-        pixels = evaluation_pictures(paths_of(rows), resize_px=resize_px, image_px=image_px, workers=workers)
+        pixels = evaluation_pictures(files_of(rows), resize_px=resize_px, image_px=image_px, workers=workers)
         return cls(torch.from_numpy(pixels), labels_of(rows), torch.from_numpy(p_yes))
 
 
@@ -49,12 +48,13 @@ class TrainingExamples:
     def load(
         cls, rows: pd.DataFrame, p_yes: Float32[np.ndarray, "images aspects"], *, resize_px: int, workers: int
     ) -> "TrainingExamples":
-        pictures = training_pictures(paths_of(rows), resize_px=resize_px, workers=workers)
+        pictures = training_pictures(files_of(rows), resize_px=resize_px, workers=workers)
         return cls(torch.from_numpy(pictures.pixels), pictures.aspect_ratios, labels_of(rows), torch.from_numpy(p_yes))
 
 
-def paths_of(rows: pd.DataFrame) -> list[Path]:
-    return [main_checkout() / path for path in rows["path"]]
+def files_of(rows: pd.DataFrame) -> list[PictureFile]:
+    pairs = zip(rows["path"], rows["image_id"], strict=True)
+    return [PictureFile(main_checkout() / path, image_id) for path, image_id in pairs]
 
 
 def labels_of(rows: pd.DataFrame) -> Int64[Tensor, " images"]:

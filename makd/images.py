@@ -16,7 +16,14 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from makd.pictures import load_rgb
+from makd.pictures import load_rgb_of
+
+
+class PictureFile(NamedTuple):
+    """A row of the manifest: the file, and the hash of the bytes that it must still have."""
+
+    path: Path
+    image_id: str
 
 
 class TrainingPictures(NamedTuple):
@@ -24,39 +31,39 @@ class TrainingPictures(NamedTuple):
     aspect_ratios: Float32[np.ndarray, " images"]  # width / height of the original
 
 
-def training_pictures(paths: Sequence[Path], *, resize_px: int, workers: int) -> TrainingPictures:
+def training_pictures(files: Sequence[PictureFile], *, resize_px: int, workers: int) -> TrainingPictures:
     """Whole pictures, each squeezed to a square of side `resize_px`.
 
     Raises:
-        UserError: a picture cannot be read; it is named.
+        UserError: a picture cannot be read or has changed; it is named.
     """
-    pixels = np.empty((len(paths), 3, resize_px, resize_px), dtype=np.uint8)
-    aspect_ratios = np.empty(len(paths), dtype=np.float32)
+    pixels = np.empty((len(files), 3, resize_px, resize_px), dtype=np.uint8)
+    aspect_ratios = np.empty(len(files), dtype=np.float32)
 
     def store(row: int) -> None:
-        picture = load_rgb(paths[row])
+        picture = load_rgb_of(*files[row])
         aspect_ratios[row] = picture.width / picture.height
         pixels[row] = channels_first(picture.resize((resize_px, resize_px), Image.Resampling.BILINEAR))
 
-    for_each(store, len(paths), workers)
+    for_each(store, len(files), workers)
     return TrainingPictures(pixels, aspect_ratios)
 
 
 def evaluation_pictures(
-    paths: Sequence[Path], *, resize_px: int, image_px: int, workers: int
+    files: Sequence[PictureFile], *, resize_px: int, image_px: int, workers: int
 ) -> UInt8[np.ndarray, "images 3 px px"]:
     """The centre square of side `image_px` of pictures whose shorter side is resized to `resize_px` (not below it).
 
     Raises:
-        UserError: a picture cannot be read; it is named.
+        UserError: a picture cannot be read or has changed; it is named.
     """
-    pixels = np.empty((len(paths), 3, image_px, image_px), dtype=np.uint8)
+    pixels = np.empty((len(files), 3, image_px, image_px), dtype=np.uint8)
 
     def store(row: int) -> None:
-        picture = functional.resize(load_rgb(paths[row]), [resize_px])
+        picture = functional.resize(load_rgb_of(*files[row]), [resize_px])
         pixels[row] = channels_first(functional.center_crop(picture, [image_px]))
 
-    for_each(store, len(paths), workers)
+    for_each(store, len(files), workers)
     return pixels
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from makd.errors import UserError
 from makd.examples import Examples, TrainingExamples
 from makd.manifest import read_manifest, write_manifest
 from makd.params import read_params, validate
+from makd.pictures import image_id
 from makd.runtime import Runtime
 from makd.students import build_student, load_student
 from makd.training import History, Run
@@ -54,7 +55,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             path, label = f"pictures/{split}{i}.png", i % len(CLASSES)
             Path(path).parent.mkdir(exist_ok=True)
             Image.fromarray(rng.integers(0, 256, (PX, PX, 3), dtype=np.uint8)).save(path)
-            rows.append([f"{split}{i}", path, split, label, CLASSES[label]])
+            rows.append([image_id(Path(path).read_bytes()), path, split, label, CLASSES[label]])
     manifest = pd.DataFrame(rows, columns=list(KEY_COLUMNS))
     write_manifest(manifest, Path("manifest.parquet"))
     answers = rng.random((len(manifest), len(QUESTIONS)), dtype=np.float32)
@@ -270,6 +271,14 @@ def save_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoint, "every_s", 0.0)
 
 
+@pytest.fixture
+def signals_of_a_terminal() -> Iterator[None]:
+    """Where the tests were started in the background, ctrl-C is ignored."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 def ctrl_c_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """The signal that a terminal sends."""
     seen: list[int] = []
@@ -283,7 +292,7 @@ def ctrl_c_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(training, "crop_and_resize", interrupting)
 
 
-@pytest.mark.usefixtures("save_every_epoch")
+@pytest.mark.usefixtures("save_every_epoch", "signals_of_a_terminal")
 def test_ctrl_c_ends_with_130_and_keeps_the_checkpoint(
     monkeypatch: pytest.MonkeyPatch, own_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -300,7 +309,7 @@ def test_ctrl_c_ends_with_130_and_keeps_the_checkpoint(
     assert_same_files(Path("out"), run("undisturbed"))
 
 
-@pytest.mark.usefixtures("save_every_epoch")
+@pytest.mark.usefixtures("save_every_epoch", "signals_of_a_terminal")
 def test_a_run_with_other_inputs_does_not_continue_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = run("alpha 1", alpha=1.0)
     with monkeypatch.context() as context:
@@ -421,14 +430,15 @@ def test_answers_outside_of_0_to_1_are_refused() -> None:
 
 
 def test_image_without_a_row_of_answers_is_a_user_error() -> None:
-    pd.read_parquet("aspects.parquet").iloc[1:].to_parquet("aspects.parquet")
-    with pytest.raises(UserError, match=r"no row for 1 of 15 images, the first is train0"):
+    answers = pd.read_parquet("aspects.parquet")
+    answers.iloc[1:].to_parquet("aspects.parquet")
+    with pytest.raises(UserError, match=f"no row for 1 of 15 images, the first is {answers['image_id'][0]}"):
         run("out")
 
 
-def test_picture_that_is_gone_or_broken_is_named() -> None:
+def test_picture_that_is_gone_or_another_one_is_named() -> None:
     Path("pictures/test3.png").write_bytes(b"not a picture")
-    with pytest.raises(UserError, match=r"test3\.png cannot be read"):
+    with pytest.raises(UserError, match=r"test3\.png has changed"):
         run("out")
     Path("pictures/test3.png").unlink()
     with pytest.raises(UserError, match=r"test3\.png cannot be opened"):
