@@ -1,5 +1,6 @@
 """Files that are whole or absent, and where the expensive ones live."""
 
+import fcntl
 import json
 import os
 import uuid
@@ -34,6 +35,26 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(lock: Path, waiting_for: str) -> Iterator[None]:
+    """Hold the file `lock`; a second process says what it is `waiting_for` and waits.
+
+    An own lock: DVC's goes with a killed dvc while the stage lives on. The system drops this one with the process.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            print(f"waiting for {waiting_for} (process {file.read().strip()})", flush=True)
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

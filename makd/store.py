@@ -7,13 +7,11 @@ The key holds all that determines a number besides the picture and the question:
 written beside its place and renamed, so a `kill -9` loses at most the shard in flight.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from makd.errors import UserError
-from makd.files import write_json, write_parquet
+from makd.files import exclusive, write_json, write_parquet
 
 Logits = npt.NDArray[np.float32]
 QUESTIONS_KEY = b"makd.question_ids"
@@ -113,24 +111,9 @@ class AnswerStore:
             write_json(self.provenance, self.folder / "provenance.json")
         write_parquet(table, self.folder / f"part-{len(self.parts()):06d}-{uuid.uuid4().hex[:8]}.parquet")
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Let one process at a time ask; a second waits here, and then finds the first one's answers.
-
-        An own lock: DVC's goes with a killed dvc while the stage lives on. The system drops this one with the process.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a+") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                print(f"waiting for another extraction into {self.folder} (process {file.read().strip()})", flush=True)
-                fcntl.lockf(file, fcntl.LOCK_EX)
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+    def lock(self) -> AbstractContextManager[None]:
+        """Let one process at a time ask; a second waits here, and then finds the first one's answers."""
+        return exclusive(self.folder / "lock", f"another extraction into {self.folder}")
 
 
 def read_part(part: Path) -> pa.Table:
