@@ -139,12 +139,21 @@ def draw(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("manifest", "aspects", "runs", "facts", "attributes", "out"):
+    for name in ("manifest", "aspects", "runs", "facts", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    # The pictures and their facts lie in the main checkout alone, also for an experiment in a temporary copy.
-    arguments.attributes = main_checkout() / arguments.attributes
-    evaluate(Params.load(), **vars(arguments))
+    evaluate(Params.load(), **vars(arguments), attributes=attributes_beside_pictures(arguments.manifest))
+
+
+def attributes_beside_pictures(manifest: Path) -> Path:
+    """Where the facts of the drawn birds lie: of a picture <draw>/<split>/<species>/<number>.png, in <draw>.
+
+    Pictures and facts lie in the main checkout alone, also for an experiment in a temporary copy.
+    """
+    from makd.manifest import read_manifest
+
+    picture = Path(read_manifest(manifest)["path"].iloc[0])
+    return main_checkout() / picture.parent.parent.parent / "attributes.parquet"
 
 
 if __name__ == "__main__":

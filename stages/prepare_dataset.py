@@ -55,9 +55,10 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path) -> None
         UserError: no image, a class without a training image, fewer than two classes.
     """
     block = params.prepare_dataset
+    root = block.root
     if params.dataset == "birds":
-        render_birds(block.root, block.birds, workers=runtime.workers, progress=runtime.progress)
-    rows = image_list(block.root) if params.dataset == "list" else imagefolder(block.root)
+        root = render_birds(root, block.birds, workers=runtime.workers, progress=runtime.progress)
+    rows = image_list(root) if params.dataset == "list" else imagefolder(root)
     if rows.empty:
         raise UserError(
             f"prepare_dataset.root: no image below {block.root}; expected a folder a class with images in it"

@@ -195,12 +195,12 @@ def test_bad_params_are_refused(changes: dict[str, object]) -> None:
 def test_the_command_finds_the_truth_in_the_main_checkout(made_up: MadeUpRuns, tmp_path: Path) -> None:
     write_truth(made_up)
     main = tmp_path / "main"
-    (main / "data/birds").mkdir(parents=True)
-    (made_up.root / "data/birds/attributes.parquet").rename(main / "data/birds/attributes.parquet")
+    (main / "images").mkdir(parents=True)  # where the manifest's images/<split>/<i>/<name>.png would be
+    (made_up.root / "data/birds/attributes.parquet").rename(main / "images/attributes.parquet")
     params = {"dataset": "birds", "models": ["resnet10t"], "seeds": [0], "evaluate": BLOCK, "alpha": 3}
     (made_up.root / "params.yaml").write_text(yaml.safe_dump(params))
     names = {"manifest": "data/manifest.parquet", "aspects": "data/aspects.parquet", "runs": "models", "out": "reports"}
-    names |= {"facts": "data/birds_facts.json", "attributes": "data/birds/attributes.parquet"}
+    names |= {"facts": "data/birds_facts.json"}
     options = [word for name, path in names.items() for word in (f"--{name}", path)]
     environment = {"PYTHONPATH": str(Path.cwd()), "DVC_ROOT": str(main), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-m", "stages.evaluate", *options], cwd=made_up.root, env=environment, check=True)
