@@ -142,7 +142,7 @@ def draw(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__)
     for name in ("manifest", "aspects", "runs", "facts", "attributes", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()

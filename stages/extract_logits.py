@@ -136,7 +136,7 @@ def ask(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.extract_logits", description=__doc__)
     for name in ("manifest", "selected", "prompt", "aspects", "answers"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     extract_logits(Params.load(), Runtime.load(), **vars(parser.parse_args()))
