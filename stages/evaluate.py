@@ -149,7 +149,7 @@ def attributes_beside(manifest: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__)
     for name in ("manifest", "aspects", "runs", "facts", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()

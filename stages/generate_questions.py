@@ -113,7 +113,7 @@ def flaw(text: str) -> str | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.generate_questions", description=__doc__)
     for name in ("manifest", "prompt", "system", "recordings", "candidates"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     paths = vars(parser.parse_args())

@@ -171,7 +171,7 @@ def student_key(model: str, recipe: "Recipe") -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.prepare_dataset", description=__doc__)
     parser.add_argument("--manifest", type=Path, required=True)
     arguments = parser.parse_args()
     check_params()

@@ -78,7 +78,7 @@ def shortened(numbers: Iterable[int], most: int = 20) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.select_questions", description=__doc__)
     for name in ("candidates", "prompt", "system", "recordings", "selected"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     paths = vars(parser.parse_args())

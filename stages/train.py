@@ -214,7 +214,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.train", description=__doc__)
     parser.add_argument("arm", choices=("baseline", "makd"))
     parser.add_argument("model", help="name of a timm classifier")
     parser.add_argument("seed", type=int)

@@ -115,3 +115,13 @@ def test_new_weights_of_the_shipped_model_are_asked_anew() -> None:
 def test_every_param_but_runtime_is_tracked_by_a_stage() -> None:
     tracked = {key for stage in DAG for key in definition(stage).get("params", [])}
     assert set(read_params()) - {"runtime"} == tracked
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_shows_the_command_as_it_is_typed(
+    stage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", [f"{stage}.py", "--help"])
+    with pytest.raises(SystemExit):
+        importlib.import_module(f"stages.{stage}").main()
+    assert capsys.readouterr().out.startswith(f"usage: python -m stages.{stage} ")
