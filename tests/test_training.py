@@ -244,6 +244,12 @@ def test_the_student_sees_the_crops(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not torch.equal(fitted(run(recipe=recipe(epochs=1)))[0].state_dict()["fc.weight"], usual)
 
 
+def test_progress_shows_both_parts_of_the_last_epochs_loss(capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = fitted(run(alpha=3.0, recipe=recipe(epochs=1)), progress=EpochProgress("", shown=True))[1]
+    parts = f"class loss {row['train_class_loss']:.3f}, aspect loss {row['train_aspect_loss']:.3f}, val accuracy "
+    assert parts in capsys.readouterr().err
+
+
 def test_batch_norm_counts_every_batch_of_every_epoch() -> None:
     assert fitted(run(recipe=recipe(epochs=2)))[0].state_dict()["bn1.num_batches_tracked"] == 10
 
