@@ -8,7 +8,6 @@ Writes: data/manifest.parquet.
 
 import argparse
 import importlib
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from pydantic import Field
 from makd.bird_rendering import BirdsParams, render_birds
 from makd.datasets import image_list, imagefolder
 from makd.errors import UserError, one_line_errors
-from makd.files import cache_dir, write_json
+from makd.files import cache_dir, read_memo, write_json
 from makd.manifest import SPLITS, write_manifest
 from makd.params import PARAMS_FILE, Block, StageParams, read_params
 from makd.runtime import Runtime
@@ -144,7 +143,7 @@ def check_params(path: Path = PARAMS_FILE) -> None:
 def check_models(models: Sequence[str]) -> None:
     """Are these timm classifiers? Names that were are remembered: timm takes seconds to import."""
     memo = cache_dir() / "models.json"
-    known = set(json.loads(memo.read_text())) if memo.exists() else set()
+    known = {name for name in read_memo(memo, list) if isinstance(name, str)}
     if not known.issuperset(models):
         from makd.students import check_name
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,10 @@ def test_a_bad_value_of_any_stage_fails_in_the_first(tmp_path: Path, key: str, v
     with pytest.raises(UserError, match=said) as caught:
         check_params(changed_params(tmp_path, **{key: value}))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("junk", [b"", b"{", b"[[1], 2]", b"{}"])
+def test_a_damaged_memo_of_models_is_made_anew(own_cache: Path, junk: bytes) -> None:
+    (own_cache / "models.json").write_bytes(junk)
+    check_params()
+    assert json.loads((own_cache / "models.json").read_text())
