@@ -60,7 +60,7 @@ def test_a_file_is_read_once(tmp_path: Path, read: list[str]) -> None:
     assert read == ["a.png", "b.png"]
 
 
-def test_a_file_that_is_written_again_is_read_again(tmp_path: Path, read: list[str]) -> None:
+def test_a_file_that_is_written_again_is_read_again(tmp_path: Path, own_cache: Path, read: list[str]) -> None:
     path = save(tmp_path / "a.png", "red")
     scan([path], workers=0, progress=False)
     content = bytearray(Path(path).read_bytes())
@@ -70,14 +70,17 @@ def test_a_file_that_is_written_again_is_read_again(tmp_path: Path, read: list[s
     assert scan([path], workers=0, progress=False)["image_id"][0] == image_id(bytes(content))
     assert scan([path], workers=0, progress=False)["image_id"][0] == image_id(bytes(content))
     assert read == ["a.png"] * 2
+    assert len(pd.read_parquet(own_cache / "images.parquet")) == 1
 
 
 def test_a_time_that_was_set_back_hides_nothing(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", "red")
     scan([path], workers=0, progress=False)
     times = os.stat(path).st_atime_ns, os.stat(path).st_mtime_ns
+    content = bytearray(Path(path).read_bytes())
+    content[-1] ^= 1
     time.sleep(0.02)
-    save(tmp_path / "a.png", "blue")
+    Path(path).write_bytes(content)  # the same size and inode
     os.utime(path, ns=times)
     assert scan([path], workers=0, progress=False)["image_id"][0] == image_id(Path(path).read_bytes())
 
