@@ -6,12 +6,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from makd.errors import UserError
+
+T = TypeVar("T")
 
 
 def main_checkout() -> Path:
@@ -20,8 +22,19 @@ def main_checkout() -> Path:
 
 
 def cache_dir() -> Path:
-    """Where work in progress lives, outside DVC's outs: $MAKD_CACHE, else .cache/ of the main checkout."""
-    return Path(os.environ.get("MAKD_CACHE") or main_checkout() / ".cache")
+    """Where work in progress lives, outside DVC's outs: $MAKD_CACHE, else .cache/ of the main checkout.
+
+    Raises:
+        UserError: there can be no folder, or nothing can be written into it.
+    """
+    folder = Path(os.environ.get("MAKD_CACHE") or main_checkout() / ".cache")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the cache {folder} cannot be made ({error.strerror}); let MAKD_CACHE name a folder") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"the cache {folder} cannot be written; let MAKD_CACHE name another folder")
+    return folder
 
 
 @contextmanager
@@ -93,6 +106,15 @@ def read_in_batches(path: Path, rows: int, columns: list[str], *, mending: str) 
             raise UserError(f"{path} has no column {lacking[0]!r}; {mending}")
         for group in range(file.num_row_groups):
             yield from file.iter_batches(rows, row_groups=[group], columns=columns)
+
+
+def read_memo(path: Path, kind: type[T]) -> T:
+    """What `write_json` wrote, or an empty `kind` where the file is gone or damaged: a memo can be made anew."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return kind()
+    return value if isinstance(value, kind) else kind()
 
 
 def write_json(value: Any, path: Path) -> None:

@@ -1,8 +1,10 @@
-"""Reading every image once: its content hash, and whether it can be decoded. Remembered by size and time."""
+"""Reading every image once: its content hash, and whether it can be decoded. Remembered by place, size and times."""
 
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -13,13 +15,25 @@ from makd.files import cache_dir, main_checkout, write_parquet
 from makd.pictures import UnreadablePicture, decode_rgb, image_id
 from makd.progress import with_progress
 
+
+class State(NamedTuple):
+    """What a file looks like from outside; while it stays so, its content is taken to be the same."""
+
+    file: str  # absolute: checkouts may share a cache
+    size: int
+    mtime_ns: int
+    ctime_ns: int  # unlike mtime_ns, it cannot be set back
+    inode: int
+
+
 MEMO_SCHEMA = pa.schema(
     [
-        ("path", pa.string()),
+        ("file", pa.string()),
         ("size", pa.int64()),
         ("mtime_ns", pa.int64()),
-        ("image_id", pa.string()),  # null where the file cannot be read
-        ("error", pa.string()),
+        ("ctime_ns", pa.int64()),
+        ("inode", pa.uint64()),
+        ("image_id", pa.string()),
     ]
 )
 CHUNK = 64
@@ -28,28 +42,51 @@ CHUNK = 64
 def scan(paths: list[str], *, workers: int, progress: bool) -> pd.DataFrame:
     """Columns path, image_id, error of each of `paths`, in their order; error is null for an image that decodes.
 
-    A file whose size and modification time are those of an earlier scan is not read again.
+    A file that looks as in an earlier scan is not read again, unless it could not be read: that is rare, and it may
+    have been mended.
     """
-    stats = pd.DataFrame([stat(path) for path in paths], columns=["path", "size", "mtime_ns"])
+    root = main_checkout().resolve()
+    states = {path: state_of(root / path) for path in paths}
     memo_file = cache_dir() / "images.parquet"
-    memo = pq.read_table(memo_file, schema=MEMO_SCHEMA).to_pandas() if memo_file.exists() else None
-    known = stats.merge(memo, how="left") if memo is not None else stats.assign(image_id=None, error=None)
-    fresh = known["image_id"].isna()  # an unreadable file is tried again: it is rare, and it may have been mended
-    if fresh.any():
-        known.loc[fresh, ["image_id", "error"]] = read_all(list(known.loc[fresh, "path"]), workers, progress)
-        others = memo[~memo["path"].isin(known["path"])] if memo is not None else None
-        table = pd.concat([frame for frame in (others, known) if frame is not None])
-        write_parquet(pa.Table.from_pandas(table, schema=MEMO_SCHEMA, preserve_index=False), memo_file)
-    found = known[["path", "image_id", "error"]].astype(object)
-    return found.where(found.notna(), None)
+    memo = read_memo(memo_file)
+    fresh = {state: path for path, state in states.items() if state not in memo}
+    if fresh:
+        read = dict(zip(fresh, read_all(list(fresh.values()), workers, progress), strict=True))
+        outdated = {state.file for state in fresh}
+        memo = {state: image for state, image in memo.items() if state.file not in outdated}
+        memo |= {state: image for state, (image, _) in read.items() if image is not None}
+        write_memo(memo, memo_file)
+    else:
+        read = {}
+    rows = [(path, memo.get(state), read.get(state, (None, None))[1]) for path, state in states.items()]
+    found = pd.DataFrame(rows, columns=["path", "image_id", "error"], dtype=object).set_index("path")
+    return found.loc[paths].reset_index()
 
 
-def stat(path: str) -> tuple[str, int, int]:
+def state_of(file: Path) -> State:
     try:
-        found = (main_checkout() / path).stat()
+        found = file.stat()
     except OSError:
-        return path, -1, -1
-    return path, found.st_size, found.st_mtime_ns
+        return State(str(file), -1, -1, -1, 0)
+    return State(str(file), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+def read_memo(file: Path) -> dict[State, str]:
+    """The image_id of each state that was seen; empty where the memo is gone, damaged or of another version."""
+    try:
+        table = pq.read_table(file)
+    except (OSError, pa.ArrowException):
+        return {}
+    if not table.schema.equals(MEMO_SCHEMA):
+        return {}
+    *states, images = (column.to_pylist() for column in table.columns)
+    return dict(zip(map(State, *states), images, strict=True))
+
+
+def write_memo(memo: dict[State, str], file: Path) -> None:
+    rows = [(*state, image) for state, image in memo.items()]
+    arrays = [pa.array([row[column] for row in rows], kind) for column, kind in enumerate(MEMO_SCHEMA.types)]
+    write_parquet(pa.table(arrays, schema=MEMO_SCHEMA), file)
 
 
 def read_all(paths: list[str], workers: int, progress: bool) -> list[tuple[str | None, str | None]]:

@@ -1,11 +1,10 @@
 """Which weights a model name stands for: part of the key of every answer."""
 
 import hashlib
-import json
 from pathlib import Path
 
 from makd.errors import UserError
-from makd.files import cache_dir, main_checkout, write_json
+from makd.files import cache_dir, main_checkout, read_memo, write_json
 
 IGNORED_SUFFIXES = (".md", ".png", ".jpg")
 """Files of a model folder that cannot change a number."""
@@ -41,7 +40,7 @@ def weights_id(model: str, revision: str | None) -> str:
 def folder_hash(folder: Path) -> str:
     """Hash of names and contents. Files are remembered by size and time, for weights are large."""
     memo_file = cache_dir() / "weights.json"
-    memo = json.loads(memo_file.read_text()) if memo_file.exists() else {}
+    memo: dict[str, str] = read_memo(memo_file, dict)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not is_ignored(path.relative_to(folder)))
     if not files:
         raise UserError(f"extract_logits.model: the folder {folder} is empty")

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, Field
 from makd.bird_rendering import BirdsParams, render_birds
 from makd.datasets import image_list, imagefolder
 from makd.errors import UserError, one_line_errors
-from makd.files import cache_dir, write_json
+from makd.files import cache_dir, read_memo, write_json
 from makd.manifest import SPLITS, write_manifest
 from makd.params import PARAMS_FILE, Block, StageParams, mending, read_params
 from makd.runtime import Runtime
@@ -153,7 +153,7 @@ def check_students(models: Sequence[str], recipe: "Recipe") -> None:
     Those that could are remembered: timm takes seconds to import, and weights may have to be downloaded.
     """
     memo = cache_dir() / "students.json"
-    known = set(json.loads(memo.read_text())) if memo.exists() else set()
+    known = {key for key in read_memo(memo, list) if isinstance(key, str)}
     asked = {student_key(model, recipe): model for model in models}
     if known.issuperset(asked):
         return

@@ -1,10 +1,12 @@
+import os
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from makd.files import atomic_write, cache_dir, main_checkout, parquet_writer, write_json, write_parquet
+from makd.errors import UserError
+from makd.files import atomic_write, cache_dir, main_checkout, parquet_writer, read_memo, write_json, write_parquet
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
@@ -50,11 +52,39 @@ def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
-def test_the_cache_lives_in_the_main_checkout_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAKD_CACHE", "/elsewhere")
-    assert cache_dir() == Path("/elsewhere")
+def test_the_cache_lives_in_the_main_checkout_unless_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MAKD_CACHE", str(tmp_path / "elsewhere"))
+    assert cache_dir() == tmp_path / "elsewhere"
     monkeypatch.delenv("MAKD_CACHE")
-    monkeypatch.setenv("DVC_ROOT", "/main")
-    assert (main_checkout(), cache_dir()) == (Path("/main"), Path("/main/.cache"))
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))
+    assert (main_checkout(), cache_dir()) == (tmp_path / "main", tmp_path / "main/.cache")
     monkeypatch.delenv("DVC_ROOT")
     assert cache_dir() == Path(".cache")
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_cache_that_can_be_no_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MAKD_CACHE", str(tmp_path / place))
+    with pytest.raises(UserError, match=f"the cache .*{place} cannot be made .*MAKD_CACHE"):
+        cache_dir()
+
+
+def test_a_cache_that_cannot_be_written_is_named(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(UserError, match=f"{own_cache} cannot be written"):
+        cache_dir()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"{}"])
+def test_a_damaged_memo_is_an_empty_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "memo.json").write_bytes(content)
+    assert read_memo(tmp_path / "memo.json", list) == read_memo(tmp_path / "none.json", list) == []
+
+
+def test_a_memo_comes_back(tmp_path: Path) -> None:
+    write_json(["a"], tmp_path / "memo.json")
+    assert read_memo(tmp_path / "memo.json", list) == ["a"]

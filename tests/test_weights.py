@@ -46,6 +46,24 @@ def test_large_files_are_read_once(folder: Path) -> None:
     assert weights_id(str(folder), None) == before
 
 
+def test_a_file_of_another_time_is_read_again(folder: Path) -> None:
+    before = weights_id(str(folder), None)
+    file = folder / "model.safetensors"
+    times = os.stat(file).st_atime_ns, os.stat(file).st_mtime_ns
+    file.write_bytes(b"WEIGHTS")  # the same size
+    os.utime(file, ns=(times[0], times[1] + 1))
+    assert weights_id(str(folder), None) != before
+
+
+@pytest.mark.parametrize("junk", [b"", b"{", b"[1]", b"\xff"])
+def test_a_damaged_memo_is_made_anew(folder: Path, own_cache: Path, junk: bytes) -> None:
+    before = weights_id(str(folder), None)
+    memo = (own_cache / "weights.json").read_bytes()
+    (own_cache / "weights.json").write_bytes(junk)
+    assert weights_id(str(folder), None) == before
+    assert (own_cache / "weights.json").read_bytes() == memo
+
+
 def test_a_name_that_is_no_folder_belongs_to_the_hub(tmp_path: Path) -> None:
     assert local_folder(str(tmp_path)) == tmp_path
     assert local_folder("OpenGVLab/InternVL3-8B-hf") is None

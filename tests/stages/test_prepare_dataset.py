@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,10 @@ def test_pretrained_weights_that_nobody_has_are_refused_before_anything_is_asked
     recipe = TrainParams.load().train.model_copy(update={"pretrained": True})
     with pytest.raises(UserError, match=r"train\.pretrained: no weights for vovnet39a"):
         check_students(["vovnet39a"], recipe)
+
+
+@pytest.mark.parametrize("junk", [b"", b"{", b"[[1], 2]", b"{}"])
+def test_a_damaged_memo_of_students_is_made_anew(own_cache: Path, junk: bytes) -> None:
+    (own_cache / "students.json").write_bytes(junk)
+    check_params()
+    assert json.loads((own_cache / "students.json").read_text())
