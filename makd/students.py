@@ -81,13 +81,15 @@ def check_name(name: str) -> None:
 def create_timm_model(name: str, n_classes: int, pretrained: bool, model_args: dict[str, Any]) -> nn.Module:
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=n_classes, **model_args)
-    except TypeError as error:
-        raise UserError(f"train.model_args.{name}: {error}; got {model_args}") from None
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
+    except Exception as error:  # models raise whatever a wrong argument provokes
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if pretrained and isinstance(error, OSError | RuntimeError):
+            raise UserError(
+                f"train.pretrained: no weights for {name}: {reason}; set it to false, or go online"
+            ) from None
+        if not model_args:
             raise
-        reason = " ".join(str(error).split())
-        raise UserError(f"train.pretrained: no weights for {name}: {reason}; set it to false, or go online") from None
+        raise UserError(f"train.model_args.{name}: {reason}; got {model_args}") from None
     return model
 
 

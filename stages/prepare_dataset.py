@@ -138,6 +138,12 @@ def check_params(path: Path = PARAMS_FILE) -> None:
             "there are no more to choose from"
         )
     check_models(checked["models"])
+    unused = sorted(set(checked["train"].model_args) - set(checked["models"]))
+    if unused:
+        raise UserError(
+            f"{path}: train.model_args.{unused[0]}: no such student in models ({some(checked['models'])}); "
+            f"mend the name, or remove the block (for one experiment: -S '~train.model_args.{unused[0]}')"
+        )
 
 
 def check_models(models: Sequence[str]) -> None:

@@ -142,7 +142,16 @@ def changed_params(tmp_path: Path, **changed: Any) -> Path:
         ("extract_logits__dtype", "int8", r"extract_logits\.dtype: "),
         ("extract_logits__splits", ["test"], r"extract_logits\.splits: .*add train"),
         ("n_questions", 61, "n_questions is 61, but generate_questions.n_candidates is 60"),
-        ("runtime__workers", -1, "workers: "),
+        ("runtime__workers", -1, r"runtime\.workers: "),
+        ("seeds", [1.0], r"seeds\.0: "),
+        ("seeds", [True], r"seeds\.0: "),
+        ("alpha", True, "alpha: "),
+        ("n_questions", True, "n_questions: "),
+        (
+            "train__model_args",
+            {"resnet10": {"stem_width": 16}},
+            r"train\.model_args\.resnet10: no such student",
+        ),
         ("models", ["resnet81"], "resnet81.*resnet18"),
     ],
 )
