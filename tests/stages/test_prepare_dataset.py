@@ -56,6 +56,36 @@ def test_a_folder_without_splits_is_split_by_class(tmp_path: Path, folder: Path)
     assert dict(zip(rows["class_name"], rows["label"], strict=True)) == {"ant": 0, "bee": 1}
 
 
+def test_another_split_seed_splits_otherwise(tmp_path: Path, folder: Path) -> None:
+    splits = [
+        prepare(tmp_path, params("imagefolder", folder, split_seed=seed)).set_index("image_id")["split"]
+        for seed in (0, 0, 7)
+    ]
+    assert splits[0].equals(splits[1])
+    for split in ("val", "test"):
+        one, other = (set(found.index[found == split]) for found in splits[1:])
+        assert len(one) == len(other)
+        assert one != other
+
+
+def test_val_is_not_what_a_larger_test_split_would_take(tmp_path: Path, folder: Path) -> None:
+    """The cuts do not share their ranks."""
+    rows = prepare(tmp_path, params("imagefolder", folder, test_fraction=0.25, val_fraction=0.2))
+    both = set(rows.loc[rows["split"] != "train", "image_id"])
+    more = prepare(tmp_path, params("imagefolder", folder, test_fraction=0.4, val_fraction=0.0))
+    larger = set(more.loc[more["split"] == "test", "image_id"])
+    assert set(rows.loc[rows["split"] == "test", "image_id"]) < larger
+    assert len(both) == len(larger)
+    assert both != larger
+
+
+def test_labels_go_by_name_not_by_place(tmp_path: Path, folder: Path) -> None:
+    lines = [f"{name}/{k}.png,{name}" for k in range(40) for name in (("bee", "ant")[k % 2],)]
+    (folder / "list.csv").write_text("path,label\n" + "\n".join(lines))  # a bee comes first
+    rows = prepare(tmp_path, params("list", folder / "list.csv"))
+    assert dict(zip(rows["class_name"], rows["label"], strict=True)) == {"ant": 0, "bee": 1}
+
+
 def test_the_same_images_give_the_same_bytes(tmp_path: Path, folder: Path) -> None:
     prepare(tmp_path, params("imagefolder", folder))
     first = (tmp_path / "manifest.parquet").read_bytes()
