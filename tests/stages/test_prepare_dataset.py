@@ -68,6 +68,18 @@ def test_another_split_seed_splits_otherwise(tmp_path: Path, folder: Path) -> No
         assert one != other
 
 
+def test_the_seed_cuts_val_where_the_test_split_is_given(tmp_path: Path, folder: Path) -> None:
+    folder.rename(tmp_path / "train")
+    for name in ("ant", "bee"):
+        picture(tmp_path / "test" / name / "1.png", 200)
+    val = []
+    for seed in (0, 7):
+        rows = prepare(tmp_path, params("imagefolder", tmp_path, split_seed=seed))
+        val.append(set(rows.loc[rows["split"] == "val", "image_id"]))
+    assert len(val[0]) == len(val[1]) == 8
+    assert val[0] != val[1]
+
+
 def test_val_is_not_what_a_larger_test_split_would_take(tmp_path: Path, folder: Path) -> None:
     """The cuts do not share their ranks."""
     rows = prepare(tmp_path, params("imagefolder", folder, test_fraction=0.25, val_fraction=0.2))
