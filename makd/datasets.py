@@ -1,6 +1,8 @@
 """Where the images are: each dataset as rows of (path, class_name, split), before anything is read."""
 
+import csv
 import os
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -31,13 +33,37 @@ def imagefolder(root: Path) -> pd.DataFrame:
         raise UserError(
             f"prepare_dataset.root: {root} is not a folder; give one with a folder a class, or train/ and test/"
         )
-    present = [split for split in SPLITS if (folder / split).is_dir()]
+    present = split_folders(folder)
     if not present:
         return in_class_folders(root, None)
     if "train" not in present:
-        raise UserError(f"prepare_dataset.root: {root} has {' and '.join(present)}/ but no train/")
+        raise UserError(f"prepare_dataset.root: {root} has {' and '.join(present.values())}/ but no train/")
     rename = {"val": "test"} if "test" not in present else {}
-    return pd.concat([in_class_folders(root / split, rename.get(split, split)) for split in present], ignore_index=True)
+    tables = [in_class_folders(root / name, rename.get(split, split)) for split, name in present.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def split_folders(folder: Path) -> dict[str, str]:
+    """Names of the folders below `folder` that hold a split, by split; those left unused beside them are named."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    found: dict[str, str] = {}
+    for name in names:
+        split = split_named(name)
+        if split in found:
+            raise UserError(f"prepare_dataset.root: {folder} has {found[split]}/ and {name}/, both {split}; keep one")
+        if split:
+            found[split] = name
+    unused = [name for name in names if name not in found.values()]
+    if found and unused:
+        beside, left = " and ".join(found.values()), ", ".join(unused)
+        print(f"warning: folders beside {beside}/ in {folder} are left unused: {left}", file=sys.stderr)
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def split_named(name: str) -> str | None:
+    """The split that a folder or a list calls `name`, in any case; None for another name."""
+    split = {"valid": "val", "validation": "val"}.get(name.lower(), name.lower())
+    return split if split in SPLITS else None
 
 
 def in_class_folders(root: Path, split: str | None) -> pd.DataFrame:
@@ -68,17 +94,13 @@ def image_list(file: Path) -> pd.DataFrame:
         raise UserError(
             f"prepare_dataset.root: {file} is not a file; a `list` needs a CSV or Parquet of path,label[,split]"
         )
-    read = pd.read_parquet if file.suffix == ".parquet" else pd.read_csv
-    table = read(main_checkout() / file).reset_index(drop=True)
+    table = read_parquet_texts(file) if file.suffix == ".parquet" else read_csv_texts(file)
     missing = {"path", "label"} - set(table.columns)
     if missing:
         raise UserError(f"{file} lacks the column {' and '.join(sorted(missing))}; it has {', '.join(table.columns)}")
-    split = (
-        table["split"].replace({"validation": "val"})
-        if "split" in table
-        else pd.Series(None, table.index, dtype=object)
-    )
-    unknown = sorted(set(split.dropna()) - set(SPLITS))
+    named = table["split"] if "split" in table else pd.Series(None, table.index, dtype=object)
+    split = named.map(split_named, na_action="ignore")
+    unknown = sorted(named[named.notna() & split.isna()])
     if unknown:
         raise UserError(f"{file}: split must be train, val or test, got {unknown[0]!r}")
     if split.isna().any() and not split.isna().all():
@@ -112,3 +134,39 @@ def check_files(rows: pd.DataFrame, file: Path) -> None:
                 f"{file}: {path} has the label {group['class_name'].iloc[0]!r} in row {group.index[0] + HEADER} and "
                 f"{other['class_name'].iloc[0]!r} in row {other.index[0] + HEADER}; give it one"
             )
+
+
+def read_csv_texts(file: Path) -> pd.DataFrame:
+    """Every cell as its text, null where it is blank: NA is the name of a class, and 007 is not 7."""
+    try:
+        with (main_checkout() / file).open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.reader(lines, skipinitialspace=True)
+            rows = [(reader.line_num, row) for row in reader if row]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} must be UTF-8, but byte {error.start} is not; save it as UTF-8") from None
+    except (OSError, csv.Error) as error:
+        raise UserError(f"{file} cannot be read as CSV: {error}") from None
+    if not rows:
+        raise UserError(f"{file} is empty; a `list` needs a header with path,label[,split] and a row an image")
+    header = [name.strip() for name in rows[0][1]]
+    for name in ("path", "label", "split"):
+        if header.count(name) > 1:
+            raise UserError(f"{file} names the column {name} twice; keep one")
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            raise UserError(f"{file}, line {line}: {len(row)} cells, but the header has {len(header)}")
+    return pd.DataFrame([row for _, row in rows[1:]], columns=header, dtype=object).map(text_or_none)
+
+
+def read_parquet_texts(file: Path) -> pd.DataFrame:
+    """As `read_csv_texts`."""
+    try:
+        table = pd.read_parquet(main_checkout() / file)
+    except (OSError, ValueError) as error:  # pyarrow's errors are one or the other
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file} cannot be read as Parquet: {reason}") from None
+    return table[[name for name in ("path", "label", "split") if name in table]].astype(object).map(text_or_none)
+
+
+def text_or_none(value: object) -> str | None:
+    return None if value is None or value is pd.NA or value != value else str(value).strip() or None

@@ -1,5 +1,6 @@
 """params.yaml, typed: every stage declares the part that it reads."""
 
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,9 +41,11 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
     `-S` rewrites "Yes" without its quotes, which YAML 1.2 reads as a word, and PyYAML, which reads YAML 1.1, as true.
     """
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text())
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing here ({Path.cwd()}); run this from the project's root") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} must be UTF-8, but byte {error.start} is not; save it as UTF-8") from None
     except YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
@@ -51,9 +54,13 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
 
 
 def validate(model: type[P], values: dict[str, Any], path: Path = PARAMS_FILE) -> P:
-    """`values` as a `model`, or a `UserError` that names each bad key."""
+    """`values` as a `model`, or a `UserError` that names each bad key.
+
+    Strictly: true is no number and 1.0 no seed, for DVC writes them into the paths of the runs. By way of JSON, where
+    strictness leaves a list a tuple and a text a path.
+    """
     try:
-        return model.model_validate(values)
+        return model.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise UserError(describe(error, path)) from None
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from makd.params import PARAMS_FILE, Block, read_params, validate
+from makd.params import PARAMS_FILE, Block, StageParams
 
 
 class Runtime(Block):
@@ -20,4 +20,10 @@ class Runtime(Block):
 
     @classmethod
     def load(cls, path: Path = PARAMS_FILE) -> "Runtime":
-        return validate(cls, read_params(path).get("runtime", {}), path)
+        return WithRuntime.load(path).runtime
+
+
+class WithRuntime(StageParams):
+    """So that a bad value is named with its block."""
+
+    runtime: Runtime = Runtime()

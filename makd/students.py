@@ -70,25 +70,25 @@ def build_student(
     return student
 
 
-def check_name(name: str) -> None:
-    """Raise a `UserError` with close matches if timm has no model `name`."""
+def check_name(name: str, key: str = "models") -> None:
+    """Raise a `UserError` with close matches if timm has no model `name`, which stands under `key` in params.yaml."""
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=5)
         hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() has all names"
-        raise UserError(f"models: timm has no model {name!r}; {hint}")
+        raise UserError(f"{key}: timm has no model {name!r}; {hint}")
 
 
 def create_timm_model(name: str, n_classes: int, pretrained: bool, model_args: dict[str, Any]) -> nn.Module:
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=n_classes, **model_args)
-    except TypeError as error:
-        raise UserError(f"train.model_args.{name}: {error}; got {model_args}") from None
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
+    except Exception as error:  # models raise whatever a wrong argument provokes
+        if pretrained and isinstance(error, OSError | RuntimeError):
+            raise UserError(
+                f"train.pretrained: no weights for {name}: {one_clause(error)}; set it to false, or go online"
+            ) from None
+        if not model_args:
             raise
-        raise UserError(
-            f"train.pretrained: no weights for {name}: {one_clause(error)}; set it to false, or go online"
-        ) from None
+        raise UserError(f"train.model_args.{name}: {one_clause(error)}; got {model_args}") from None
     return model
 
 
@@ -121,7 +121,7 @@ def check_student(student: nn.Module, name: str, image_px: int, n_outputs: int) 
 
 def one_clause(error: Exception) -> str:
     """The message of `error` for the middle of a line."""
-    return " ".join(str(error).split()).rstrip(".")
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 class Normalisation(NamedTuple):

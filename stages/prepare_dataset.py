@@ -148,21 +148,25 @@ def check_params(path: Path = PARAMS_FILE) -> None:
 
 
 def check_students(models: Sequence[str], recipe: "Recipe") -> None:
-    """Can timm build these classifiers, and do they take the recipe's pictures and weights?
+    """Can timm build these classifiers, and do they take the recipe's pictures and weights? Are model_args for any?
 
-    Those that could are remembered: timm takes seconds to import, and weights may have to be downloaded.
+    What was right is remembered: timm takes seconds to import, and weights may have to be downloaded. Arguments of a
+    student that is not trained are fine, of one that does not exist they are a misspelling.
     """
     memo = cache_dir() / "students.json"
     known = {key for key in read_memo(memo, list) if isinstance(key, str)}
-    asked = {student_key(model, recipe): model for model in models}
-    if known.issuperset(asked):
+    trained = {student_key(model, recipe): model for model in models}
+    named = {json.dumps([version("timm"), name]): name for name in set(recipe.model_args) - set(models)}
+    if known.issuperset({*trained, *named}):
         return
-    from makd.students import build_student, check_student
+    from makd.students import build_student, check_name, check_student
 
-    for name in (name for key, name in asked.items() if key not in known):
+    for name in (name for key, name in trained.items() if key not in known):
         student = build_student(name, 2, 1, seed=0, pretrained=recipe.pretrained, model_args=recipe.args_of(name))
         check_student(student, name, recipe.image_px, 3)
-    write_json(sorted(known.union(asked)), memo)
+    for name in named.values():
+        check_name(name, "train.model_args")
+    write_json(sorted(known.union(trained, named)), memo)
 
 
 def student_key(model: str, recipe: "Recipe") -> str:

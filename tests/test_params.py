@@ -9,6 +9,9 @@ from makd.params import Block, StageParams, read_params
 
 class Inner(Block):
     epochs: int = Field(gt=0)
+    seeds: tuple[int, ...] = ()
+    fast: bool = False
+    root: Path = Path()
 
 
 class Params(StageParams):
@@ -29,12 +32,20 @@ def test_a_stage_reads_only_what_it_declares(params_file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("alpha: ten\ntrain: {epochs: 2}", "alpha: Input should be a valid number, unable to parse .* got 'ten'"),
+        ("alpha: ten\ntrain: {epochs: 2}", "alpha: Input should be a valid number, got 'ten'"),
         ("alpha: -1\ntrain: {epochs: 2}", "alpha: .*greater than or equal to 0, got -1"),
         ("alpha: .nan\ntrain: {epochs: 2}", "alpha: .*finite"),
         ("alpha: 1\ntrain: {epochs: 2, epoch: 3}", r"train\.epoch: no such param"),
         ("alpha: 1\ntrain: {}", r"train\.epochs: missing"),
         ("alpha: 1\ntrain: {epochs: 0}", r"train\.epochs: .*greater than 0, got 0"),
+        ("alpha: true\ntrain: {epochs: 2}", "alpha: Input should be a valid number, got True"),
+        ("alpha: '1'\ntrain: {epochs: 2}", "alpha: Input should be a valid number, got '1'"),
+        ("alpha: 1\ntrain: {epochs: 2.0}", r"train\.epochs: Input should be a valid integer, got 2\.0"),
+        ("alpha: 1\ntrain: {epochs: true}", r"train\.epochs: Input should be a valid integer, got True"),
+        ("alpha: 1\ntrain: {epochs: 2, seeds: [1.0]}", r"train\.seeds\.0: Input should be a valid integer, got 1\.0"),
+        ("alpha: 1\ntrain: {epochs: 2, seeds: [0, true]}", r"train\.seeds\.1: .* got True"),
+        ("alpha: 1\ntrain: {epochs: 2, fast: 1}", r"train\.fast: Input should be a valid boolean, got 1"),
+        ("alpha: 1\ntrain: {epochs: 2, root: 3}", r"train\.root: "),
         ("alpha: [", "is not valid YAML"),
         ("- 1", "must be a mapping"),
     ],
@@ -52,9 +63,22 @@ def test_a_bad_value_ends_with_the_way_back(params_file: Path) -> None:
         Params.load(params_file)
 
 
-def test_numbers_that_yaml_reads_as_text_are_understood(params_file: Path) -> None:
+def test_a_float_needs_no_dot(params_file: Path) -> None:
     params_file.write_text("alpha: 1e-4\ntrain: {epochs: 2}")  # YAML 1.1 would want a dot in a float
     assert Params.load(params_file).alpha == 1e-4
+
+
+def test_lists_and_paths_and_whole_numbers_are_what_they_look_like(params_file: Path) -> None:
+    params_file.write_text("alpha: 10\ntrain: {epochs: 2, seeds: [0, 1], fast: true, root: a/b}")
+    assert Params.load(params_file) == Params(
+        alpha=10.0, train=Inner(epochs=2, seeds=(0, 1), fast=True, root=Path("a/b"))
+    )
+
+
+def test_a_file_of_another_encoding_is_named(params_file: Path) -> None:
+    params_file.write_bytes("alpha: 1 # höher\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"params\.yaml must be UTF-8, but byte 12 is not"):
+        Params.load(params_file)
 
 
 def test_a_missing_file_says_where_it_was_looked_for(tmp_path: Path) -> None:

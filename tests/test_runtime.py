@@ -14,5 +14,17 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
 
 def test_an_unknown_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("runtime: {worker: 5}\n")
-    with pytest.raises(UserError, match="worker: no such param"):
+    with pytest.raises(UserError, match=r"runtime\.worker: no such param"):
         Runtime.load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("text", ["runtime: {device: gpu}", "runtime: {workers: true}", "runtime: fast", "runtime:"])
+def test_a_bad_value_is_named_with_its_block(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml: runtime(\.device|\.workers)?: "):
+        Runtime.load(tmp_path / "params.yaml")
+
+
+def test_without_a_block_all_have_their_defaults(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("alpha: 1\n")
+    assert Runtime.load(tmp_path / "params.yaml") == Runtime()

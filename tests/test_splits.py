@@ -32,9 +32,11 @@ def test_another_seed_cuts_elsewhere() -> None:
 
 def test_copies_of_a_picture_fall_on_the_same_side() -> None:
     twice = pd.concat([rows(10), rows(10)], ignore_index=True)
-    for seed in range(10):
-        sides = cut(twice, 0.3, seed=seed).groupby(twice["image_id"]).nunique()
-        assert (sides == 1).all()
+    for fraction in (0.05, 0.1, 0.15, 0.25, 0.3, 0.5):  # of an odd number of rows too
+        for seed in range(3):
+            taken = cut(twice, fraction, seed=seed)
+            assert (taken.groupby(twice["image_id"]).nunique() == 1).all()
+            assert taken.sum() == 2 * cut(rows(10), fraction, seed=seed).sum()
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.99])

@@ -57,6 +57,48 @@ def test_a_folder_without_splits_is_split_by_class(tmp_path: Path, folder: Path)
     assert dict(zip(rows["class_name"], rows["label"], strict=True)) == {"ant": 0, "bee": 1}
 
 
+def test_another_split_seed_splits_otherwise(tmp_path: Path, folder: Path) -> None:
+    splits = [
+        prepare(tmp_path, params("imagefolder", folder, split_seed=seed)).set_index("image_id")["split"]
+        for seed in (0, 0, 7)
+    ]
+    assert splits[0].equals(splits[1])
+    for split in ("val", "test"):
+        one, other = (set(found.index[found == split]) for found in splits[1:])
+        assert len(one) == len(other)
+        assert one != other
+
+
+def test_the_seed_cuts_val_where_the_test_split_is_given(tmp_path: Path, folder: Path) -> None:
+    folder.rename(tmp_path / "train")
+    for name in ("ant", "bee"):
+        picture(tmp_path / "test" / name / "1.png", 200)
+    val = []
+    for seed in (0, 7):
+        rows = prepare(tmp_path, params("imagefolder", tmp_path, split_seed=seed))
+        val.append(set(rows.loc[rows["split"] == "val", "image_id"]))
+    assert len(val[0]) == len(val[1]) == 8
+    assert val[0] != val[1]
+
+
+def test_val_is_not_what_a_larger_test_split_would_take(tmp_path: Path, folder: Path) -> None:
+    """The cuts do not share their ranks."""
+    rows = prepare(tmp_path, params("imagefolder", folder, test_fraction=0.25, val_fraction=0.2))
+    both = set(rows.loc[rows["split"] != "train", "image_id"])
+    more = prepare(tmp_path, params("imagefolder", folder, test_fraction=0.4, val_fraction=0.0))
+    larger = set(more.loc[more["split"] == "test", "image_id"])
+    assert set(rows.loc[rows["split"] == "test", "image_id"]) < larger
+    assert len(both) == len(larger)
+    assert both != larger
+
+
+def test_labels_go_by_name_not_by_place(tmp_path: Path, folder: Path) -> None:
+    lines = [f"{name}/{k}.png,{name}" for k in range(40) for name in (("bee", "ant")[k % 2],)]
+    (folder / "list.csv").write_text("path,label\n" + "\n".join(lines))  # a bee comes first
+    rows = prepare(tmp_path, params("list", folder / "list.csv"))
+    assert dict(zip(rows["class_name"], rows["label"], strict=True)) == {"ant": 0, "bee": 1}
+
+
 def test_the_same_images_give_the_same_bytes(tmp_path: Path, folder: Path) -> None:
     prepare(tmp_path, params("imagefolder", folder))
     first = (tmp_path / "manifest.parquet").read_bytes()
@@ -166,7 +208,12 @@ def changed_params(tmp_path: Path, **changed: Any) -> Path:
         ("extract_logits__dtype", "int8", r"extract_logits\.dtype: "),
         ("extract_logits__splits", ["test"], r"extract_logits\.splits: .*add train"),
         ("n_questions", 61, "n_questions is 61, but generate_questions.n_candidates is 60.*`git checkout HEAD -- "),
-        ("runtime__workers", -1, "workers: "),
+        ("runtime__workers", -1, r"runtime\.workers: "),
+        ("seeds", [1.0], r"seeds\.0: "),
+        ("seeds", [True], r"seeds\.0: "),
+        ("alpha", True, "alpha: "),
+        ("n_questions", True, "n_questions: "),
+        ("train__model_args", {"resnet10": {"stem_width": 16}}, r"train\.model_args: timm has no model .resnet10."),
         ("models", ["resnet81"], "resnet81.*resnet18"),
         ("models", ["vit_tiny_patch16_224"], "vit_tiny_patch16_224 cannot take pictures of 64 x 64: .*train.image_px"),
         ("train__model_args", {"resnet10t": {"stem": 8}}, r"train\.model_args\.resnet10t: .*stem"),
@@ -176,6 +223,12 @@ def test_a_bad_value_of_any_stage_fails_in_the_first(tmp_path: Path, key: str, v
     with pytest.raises(UserError, match=said) as caught:
         check_params(changed_params(tmp_path, **{key: value}))
     assert "\n" not in str(caught.value)
+
+
+def test_arguments_of_a_student_that_is_not_trained_may_stay() -> None:
+    recipe = TrainParams.load().train.model_copy(update={"model_args": {"resnet18": {"stem_width": 16}}})
+    check_students(["resnet10t"], recipe)
+    check_students(["resnet10t"], recipe)  # remembered
 
 
 def test_a_student_that_could_be_built_is_not_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
