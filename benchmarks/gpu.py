@@ -14,55 +14,39 @@ import transformers as hf
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.floor import floor_flops
-from benchmarks.questions import ALL, questions
+from benchmarks.questions import questions
 from benchmarks.scorer import noise
+from benchmarks.vlms import TEXTS
 from makd.scorer import Scorer, p_yes
-from tests.tiny_models import chat_template, tiny_tokenizer
+from makd.vlm import VLM
+from tests.tiny_models import internvl_config, internvl_processor
 
 TILES = {1: (448, 448), 7: (1344, 896), 13: (1792, 1344)}
 """Pictures that InternVL cuts into so many tiles of 448 px, with the thumbnail."""
 SIZES = {
     "8b": (
         {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
-        {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 14336},
+        {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 14336}
+        | {"num_key_value_heads": 8, "vocab_size": 92553},
     ),
     "tiny": (
         {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128},
-        {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256},
+        {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256}
+        | {"num_key_value_heads": 2},
     ),
 }
+COMMON = {"model_type": "llama", "pad_token_id": 0, "eos_token_id": 1, "tie_word_embeddings": False}
 BATCH = {1: 16, 7: 4, 13: 2}
 SAMPLE = 3
 
 
 def save_model(folder: Path, size: str, dtype: torch.dtype) -> Path:
     vision, text = SIZES[size]
-    side = {"height": 448, "width": 448}
-    tokenizer = tiny_tokenizer(
-        start_image_token="<img>",
-        end_image_token="</img>",
-        context_image_token="<IMG_CONTEXT>",
-        video_token="<video>",
-        texts=[*ALL, *["user assistant"] * 50],
-    )
-    hf.InternVLProcessor(
-        image_processor=hf.GotOcr2ImageProcessor(size=side, crop_to_patches=True, min_patches=1, max_patches=12),
-        tokenizer=tokenizer,
-        video_processor=hf.InternVLVideoProcessor(size=side),
-        image_seq_length=256,
-        chat_template=chat_template("<IMG_CONTEXT>"),
-    ).save_pretrained(folder)
-    config = hf.InternVLConfig(
-        vision_config=vision | {"image_size": [448, 448], "patch_size": [14, 14]},
-        text_config=text
-        | {"model_type": "llama", "vocab_size": 92553 if size == "8b" else 2000, "pad_token_id": 0, "eos_token_id": 1}
-        | {"num_key_value_heads": 8 if size == "8b" else 2, "tie_word_embeddings": False},
-        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
-        image_seq_length=256,
-        tie_word_embeddings=False,
-    )
+    processor = internvl_processor(tile_px=448, tokens_a_tile=256, max_tiles=12, texts=TEXTS)
+    config = internvl_config(processor, vision | {"image_size": 448, "patch_size": 14}, COMMON | text)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         hf.InternVLForConditionalGeneration(config).to(dtype).save_pretrained(folder)
+    processor.save_pretrained(folder)
     return folder
 
 
@@ -102,7 +86,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         path = save_model(Path(folder), arguments.size, dtype)
-        scorer = Scorer(path, questions(arguments.questions), dtype=dtype, device=device)
+        scorer = Scorer(VLM(path, dtype=dtype, device=device), questions(arguments.questions))
         for tiles, size in TILES.items():
             print(row(scorer, tiles, size, device, rate, arguments.rounds), flush=True)
         inputs = scorer.conversation.inputs(noise(TILES[7]))
@@ -123,18 +107,18 @@ def row(scorer: Scorer, tiles: int, size: tuple[int, int], device: torch.device,
     each = seconds(lambda: scorer.score(batch), device, rounds) / len(batch)
     questions = range(len(scorer.conversation.prompts))
     asked = list(questions)[:: max(1, len(questions) // SAMPLE)][:SAMPLE]
-    pairs = [scorer.on_device(scorer.conversation.inputs(image, k)) for k in asked]
+    pairs = [scorer.vlm.to_model(scorer.conversation.inputs(image, k)) for k in asked]
 
     @torch.inference_mode()
     def one_by_one() -> list[torch.Tensor]:
-        return [scorer.model(**pair, logits_to_keep=1).logits for pair in pairs]
+        return [scorer.vlm.model(**pair, logits_to_keep=1).logits for pair in pairs]
 
     alone = seconds(one_by_one, device, rounds) / len(asked)
     packed = scorer.score([inputs])[0, asked]
     plain = torch.stack([scorer.two_rows(scorer.one_by_one(image, k)[0]).cpu() for k in asked])
     prefix = inputs["input_ids"].shape[1] - len(scorer.branches.tail) + scorer.branches.shared
     lengths = [scorer.conversation.inputs(image, k)["input_ids"].shape[1] - prefix for k in questions]
-    share = floor_flops(scorer.model.config, inputs["pixel_values"].shape[0], prefix, lengths) / each / rate
+    share = floor_flops(scorer.vlm.model.config, inputs["pixel_values"].shape[0], prefix, lengths) / each / rate
     difference = (p_yes(packed) - p_yes(plain)).abs().max().item()
     return (
         f"| {tiles} | {prefix} | {1 / each:.3g} | {1 / reading:.3g} | {alone * len(questions) / each:.3g} x | "

@@ -21,10 +21,11 @@ def main() -> None:
     from benchmarks.questions import questions
     from benchmarks.scorer import noise
     from makd.scorer import Scorer
+    from makd.vlm import VLM
 
     model, n_questions, width, height = Path(sys.argv[1]), *map(int, sys.argv[2:])
     image = noise((width, height))
-    scorer = Scorer(model, questions(n_questions))
+    scorer = Scorer(VLM(model), questions(n_questions))
     scorer.prepare(image)
     inputs = scorer.conversation.inputs(image)
     scorer.score([inputs])  # libraries allocate on first use

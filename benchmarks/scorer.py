@@ -17,6 +17,7 @@ from benchmarks.peak import peak_bytes
 from benchmarks.questions import questions
 from benchmarks.vlms import save_internvl, save_llava_next
 from makd.scorer import Scorer, p_yes
+from makd.vlm import VLM
 
 QUESTIONS = (10, 50, 100)
 ROUNDS = 3
@@ -51,7 +52,7 @@ def measure() -> dict[str, float]:
 
 
 def one_model(path: Path, image: Image.Image, texts: list[str]) -> dict[str, float]:
-    scorer = Scorer(path, texts)
+    scorer = Scorer(VLM(path), texts)
     scorer.prepare(image)
     assert scorer.branches is not None
     inputs = scorer.conversation.inputs(image)
@@ -60,7 +61,7 @@ def one_model(path: Path, image: Image.Image, texts: list[str]) -> dict[str, flo
     padded = scorer.conversation.processor(
         images=[[image]] * PADDED, text=scorer.conversation.prompts[:PADDED], return_tensors="pt", padding=True
     )
-    config, tokens = scorer.model.config, scorer.branches.shared
+    config, tokens = scorer.vlm.model.config, scorer.branches.shared
     prefix = int(inputs["input_ids"].shape[1]) - len(scorer.branches.tail) + tokens
     lengths = [
         int(pair["input_ids"].shape[1]) - prefix
@@ -71,11 +72,11 @@ def one_model(path: Path, image: Image.Image, texts: list[str]) -> dict[str, flo
 
     @torch.inference_mode()
     def one_by_one() -> torch.Tensor:
-        return torch.stack([scorer.model(**pair, logits_to_keep=1).logits[0, -1] for pair in alone])
+        return torch.stack([scorer.vlm.model(**pair, logits_to_keep=1).logits[0, -1] for pair in alone])
 
     @torch.inference_mode()
     def in_padded_batches() -> torch.Tensor:
-        return torch.as_tensor(scorer.model(**padded, logits_to_keep=1).logits)
+        return torch.as_tensor(scorer.vlm.model(**padded, logits_to_keep=1).logits)
 
     tasks = {
         "shared": lambda: scorer.score([inputs]),

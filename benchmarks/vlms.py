@@ -5,7 +5,7 @@ from pathlib import Path
 import transformers as hf
 
 from benchmarks.questions import ALL
-from tests.tiny_models import chat_template, save, tiny_tokenizer
+from tests.tiny_models import internvl_config, internvl_processor, llava_next_config, llava_next_processor, save
 
 TEXT = {
     "hidden_size": 384,
@@ -23,55 +23,23 @@ VISION = {
     "num_attention_heads": 6,
     "intermediate_size": 1024,
     "patch_size": 14,
+    "image_size": 224,
 }
+
+
+TEXTS = [*ALL, *["user assistant"] * 50]
+"""What the tokenizers learn, so that a word is a token, as in real ones."""
 
 
 def save_internvl(folder: Path) -> Path:
     """InternVL: 64 tokens a tile of 224 px, up to 6 tiles and a thumbnail, so about 450 tokens an image."""
-    side = {"height": 224, "width": 224}
-    tokenizer = tiny_tokenizer(
-        start_image_token="<img>",
-        end_image_token="</img>",
-        context_image_token="<IMG_CONTEXT>",
-        video_token="<video>",
-        texts=[*ALL, *["user assistant"] * 50],
-    )
-    processor = hf.InternVLProcessor(
-        image_processor=hf.GotOcr2ImageProcessor(size=side, crop_to_patches=True, min_patches=1, max_patches=6),
-        tokenizer=tokenizer,
-        video_processor=hf.InternVLVideoProcessor(size=side),
-        image_seq_length=64,
-        chat_template=chat_template("<IMG_CONTEXT>"),
-    )
-    config = hf.InternVLConfig(
-        vision_config=VISION | {"image_size": [224, 224], "patch_size": [14, 14]},
-        text_config=TEXT | {"model_type": "qwen2", "vocab_size": len(tokenizer)},
-        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
-        image_seq_length=64,
-    )
+    processor = internvl_processor(tile_px=224, tokens_a_tile=64, max_tiles=6, texts=TEXTS)
+    config = internvl_config(processor, VISION, TEXT | {"model_type": "qwen2"})
     return save(hf.InternVLForConditionalGeneration, config, processor, folder, seed=0)
 
 
 def save_llava_next(folder: Path) -> Path:
-    """LLaVA-NeXT: a base image and tiles of 224 px, 256 tokens each: about 1000 tokens an image of 448 x 224."""
-    tokenizer = tiny_tokenizer(image_token="<image>", texts=[*ALL, *["user assistant"] * 50])
-    grid = [[224, 448], [448, 224], [448, 448]]
-    processor = hf.LlavaNextProcessor(
-        image_processor=hf.LlavaNextImageProcessor(
-            size={"shortest_edge": 224}, crop_size={"height": 224, "width": 224}, image_grid_pinpoints=grid
-        ),
-        tokenizer=tokenizer,
-        patch_size=14,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=chat_template("<image>"),
-    )
-    config = hf.LlavaNextConfig(
-        vision_config=hf.CLIPVisionConfig(**VISION, image_size=224),
-        text_config=hf.LlamaConfig(**TEXT, vocab_size=len(tokenizer)),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        image_grid_pinpoints=grid,
-        vision_feature_layer=-2,
-        image_seq_length=256,
-    )
+    """LLaVA-NeXT: the whole image and 4 tiles of 224 px, 256 tokens each less the padding: about 1000 tokens."""
+    processor = llava_next_processor(tile_px=224, patch_px=14, grid=[[224, 448], [448, 224], [448, 448]], texts=TEXTS)
+    config = llava_next_config(processor, VISION, TEXT | {"model_type": "llama"})
     return save(hf.LlavaNextForConditionalGeneration, config, processor, folder, seed=0)

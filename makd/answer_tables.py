@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from makd.files import parquet_writer, read_in_batches, read_schema
 from makd.manifest import SCHEMA
-from makd.questions import Question
 from makd.store import AnswerReader, Answers, AnswerStore, block_images
 
 STORE_KEY = b"makd.store_key"
@@ -32,25 +31,25 @@ ANSWERS = pa.schema(
 )
 
 
-def write_aspects(manifest: pd.DataFrame, questions: list[Question], reader: AnswerReader, path: Path) -> None:
-    """data/aspects.parquet: the manifest's rows and columns, then P(yes) of each question; null without an answer.
+def write_p_yes(manifest: pd.DataFrame, columns: Sequence[str], reader: AnswerReader, path: Path) -> None:
+    """The manifest's rows and columns, then P(yes) of each question; null without an answer.
 
     Args:
         manifest: every image of the dataset. Those that the reader does not look at get nulls.
-        questions: those of the reader, in its order.
+        columns: names for the reader's questions, in its order.
         reader: of what the store knows.
         path: the Parquet file to write.
     """
     at = reader.image_ids.get_indexer(manifest["image_id"])
-    schema = pa.schema([*SCHEMA, *(pa.field(question.text, pa.float32()) for question in questions)])
-    step = block_images(len(questions))
+    schema = pa.schema([*SCHEMA, *(pa.field(name, pa.float32()) for name in columns)])
+    step = block_images(len(columns))
     with parquet_writer(schema, path, repeated=SCHEMA.names) as writer:
         for start in range(0, len(manifest), step):
             rows = slice(start, start + step)
             keys = pa.Table.from_pandas(manifest.iloc[rows], schema=SCHEMA, preserve_index=False)
             p_yes = reader.read(at[rows]).p_yes
-            columns = [pa.array(column, from_pandas=True) for column in p_yes.T]
-            writer.write_table(pa.table([*keys.columns, *columns], schema=schema), row_group_size=step)
+            values = [pa.array(column, from_pandas=True) for column in p_yes.T]
+            writer.write_table(pa.table([*keys.columns, *values], schema=schema), row_group_size=step)
 
 
 def write_answers(store_key: str, readers: Sequence[AnswerReader], path: Path) -> None:

@@ -17,6 +17,8 @@ QUESTION_REACHES_THE_PREFIX = {
 }
 MASKED_LAYERS = {"full_attention", "sliding_attention"}
 
+Transform = Callable[[Float[Tensor, "*shape"]], Float[Tensor, "*shape"]]
+
 
 def why_not_shared(config: Any) -> str | None:
     """Why a model must read image and question together, one by one; None where a prefix can be shared."""
@@ -37,9 +39,6 @@ def windows(config: Any) -> dict[str, int | None] | int | None:
     if "sliding_attention" in kinds:
         return {"full_attention": None, "sliding_attention": window}
     return None if kinds else window  # without a list (Mistral), all layers slide
-
-
-Transform = Callable[[Float[Tensor, "*shape"]], Float[Tensor, "*shape"]]
 
 
 def logit_transforms(config: Any) -> list[Transform]:
@@ -79,7 +78,8 @@ def check_rotary(model: nn.Module) -> None:
         UserError: the frequencies of a module differ from those of a new one.
     """
     for name, module, found in rotary_buffers(model):
-        expected = dict(fresh(module).named_buffers(recurse=False))
+        with torch.device("cpu"):
+            expected = dict(type(module)(config=module.config).named_buffers(recurse=False))
         for buffer, values in found.items():
             rtol = 2 * torch.finfo(values.dtype).eps
             if not torch.allclose(values.cpu().double(), expected[buffer].double(), rtol=rtol):
@@ -95,8 +95,3 @@ def rotary_buffers(model: nn.Module) -> Iterator[tuple[str, nn.Module, dict[str,
         found = {buffer: values for buffer, values in module.named_buffers(recurse=False) if "inv_freq" in buffer}
         if found and hasattr(module, "config"):
             yield name, module, found
-
-
-def fresh(module: nn.Module) -> nn.Module:
-    with torch.device("cpu"):
-        return type(module)(config=module.config)

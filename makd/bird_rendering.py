@@ -25,6 +25,11 @@ ATTRIBUTES = "attributes.parquet"
 
 STAMP = "rendered.json"
 DRAW_DIGITS = 12
+DRAWING_VERSION = 1
+"""Raise it when a change of the code changes a pixel or a fact: another version is drawn into another folder.
+
+The folder does not go by the code itself: a comment there would change every path, and train every student anew.
+"""
 
 
 class BirdsParams(Block):
@@ -41,7 +46,7 @@ class BirdsParams(Block):
 def render_birds(root: Path, params: BirdsParams, *, workers: int, progress: bool) -> Path:
     """Draw every bird below `root`/<draw>/<split>/<species>/, relative to the main checkout, unless they are there.
 
-    <draw> is the hash of all that decides the pictures, so that experiments with different birds, also those that run
+    <draw> is the hash of what decides the pictures, so that experiments with different birds, also those that run
     at the same time, never share a folder. Nothing is ever deleted.
 
     Returns:
@@ -52,7 +57,7 @@ def render_birds(root: Path, params: BirdsParams, *, workers: int, progress: boo
     """
     birds = planned_birds(params)
     stamp = {"params": params.model_dump(), "code": code_hash(), "pictures": len(birds)}
-    draw = root / hashlib.sha256(json.dumps(stamp, sort_keys=True).encode()).hexdigest()[:DRAW_DIGITS]
+    draw = root / draw_name(params)
     check_only_draws(main_checkout() / root, root)
     folder = main_checkout() / draw
     with held(folder / "lock"):
@@ -68,6 +73,11 @@ def render_birds(root: Path, params: BirdsParams, *, workers: int, progress: boo
             write_parquet(pa.Table.from_pandas(truth, preserve_index=False), folder / ATTRIBUTES)
             write_json(stamp, folder / STAMP)
     return draw
+
+
+def draw_name(params: BirdsParams) -> str:
+    decides = json.dumps({"params": params.model_dump(), "version": DRAWING_VERSION}, sort_keys=True)
+    return hashlib.sha256(decides.encode()).hexdigest()[:DRAW_DIGITS]
 
 
 def check_only_draws(folder: Path, root: Path) -> None:

@@ -60,7 +60,6 @@ class Conversation:
         if not getattr(processor, "chat_template", None):
             raise UserError("extract_logits.model has no chat template; choose its instruction-tuned version")
         self.prompts = [self.render(message) for message in messages]
-        self.answers = answers
         self.answer_ids = self.resolve(answers)
 
     def render(self, message: str) -> str:

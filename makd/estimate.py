@@ -1,11 +1,6 @@
-"""What asking will cost, from a few images that are read and answered for the clock alone."""
+"""What asking will cost, in words; makd/extraction.py measures it on a few images."""
 
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-SAMPLE_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -18,11 +13,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Means over a sample of images."""
+    """What an image takes, on average over a sample."""
 
     cost: Cost
-    seconds: float  # an image, in the model
-    reading_seconds: float  # an image, in one process that decodes and preprocesses
+    seconds: float  # in the model
+    reading_seconds: float  # in one process that decodes and preprocesses
 
     def line(self, images: int, workers: int) -> str:
         """What `images` of this kind will take; reading and answering overlap where there are workers."""
@@ -33,25 +28,6 @@ class Estimate:
             f"{self.cost.tokens:,} tokens and {quantity(self.cost.flops)}FLOP an image, {1 / each:.3g} images/s{limit}:"
             f" {duration(images * each)} for {images:,} images (measured on a few)"
         )
-
-
-def estimate(
-    score: Callable[[Sequence[Any]], Any], cost: Callable[[Any], Cost], read: Sequence[Callable[[], Any]]
-) -> Estimate:
-    """Read each image of the sample, answer all of them, and count.
-
-    Args:
-        score: answers a batch of what `read` gives.
-        cost: of one of them.
-        read: reads and preprocesses an image each; at least one.
-    """
-    start = time.perf_counter()
-    batch = [each() for each in read]
-    reading = (time.perf_counter() - start) / len(batch)
-    first = cost(batch[0])  # also warms up
-    start = time.perf_counter()
-    score(batch)
-    return Estimate(first, (time.perf_counter() - start) / len(batch), reading)
 
 
 def quantity(number: float | int) -> str:

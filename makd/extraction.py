@@ -1,10 +1,10 @@
 """Asking what the store lacks: images in shards, each committed before the next begins."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,27 +12,27 @@ import pandas as pd
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from makd.conversation import Reader
 from makd.errors import UserError
-from makd.estimate import SAMPLE_IMAGES, Cost, Estimate, estimate
-from makd.files import main_checkout, write_json
+from makd.estimate import Cost, Estimate
+from makd.files import write_json
 from makd.interrupt import after_this_shard, ignore_interrupts
-from makd.pictures import UnreadablePicture, load_rgb_of
+from makd.loading import Pictures, good_ones
 from makd.progress import progress_bar
 from makd.questions import Question
 from makd.runtime import Runtime
 from makd.scorer import SelfTest
 from makd.store import Answers, AnswerStore
+from makd.wanted import Mask, Wanted
 
 TEST_IMAGES = 2
+SAMPLE_IMAGES = 4
 ESTIMATED_IMAGES = 256
 """Fewer are asked without saying first how long it takes."""
 LOW_MASS = 0.9
 """Below this share of the next-token probability, yes and no are not what the model wants to say."""
-
-Mask = npt.NDArray[np.bool_]
 
 
 @runtime_checkable
@@ -60,91 +60,49 @@ class Report:
     unreadable: dict[str, str] = field(default_factory=dict)  # why, by path
 
 
-class Loaded(NamedTuple):
-    """What a worker process sends: the inputs of an image, or why there are none."""
-
-    image_id: str
-    inputs: Any = None
-    unreadable: str | None = None  # costs itself
-    fatal: str | None = None  # says nothing about the image: stops the run
-
-
-class Pictures(Dataset[Loaded]):
-    """Reads and preprocesses pictures in worker processes; a bad one costs itself."""
-
-    def __init__(self, images: pd.Series, reader: Reader) -> None:
-        self.image_ids, self.paths = list(images.index), list(images)
-        self.reader = reader
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Loaded:
-        image_id = self.image_ids[index]
-        try:
-            picture = load_rgb_of(main_checkout() / self.paths[index], image_id)
-        except UnreadablePicture as error:
-            return Loaded(image_id, unreadable=str(error))
-        except UserError as error:  # not there, or no longer the picture of the manifest
-            return Loaded(image_id, fatal=str(error))
-        try:
-            return Loaded(image_id, self.reader.inputs(picture))
-        except Exception as error:  # a processor refuses odd pictures with whatever it likes
-            reason = f"{type(error).__name__}: {error}"
-            return Loaded(image_id, unreadable=f"{self.paths[index]} is refused by the model's processor: {reason}")
-
-
 def ask_missing(
     store: AnswerStore,
-    images: pd.Series,
-    questions: list[Question],
+    wanted: Wanted,
     make_scorer: Callable[[list[Question]], Answerer],
     runtime: Runtime,
     *,
-    wanted: Mask | None = None,
-    ask: bool = True,
+    really: bool = True,
 ) -> Report:
-    """Ask every question of `questions` about every image that the store does not know, and commit shard by shard.
-
-    A Ctrl-C ends it after the shard in flight, with KeyboardInterrupt.
+    """Ask what is wanted and the store lacks, and commit shard by shard.
 
     Args:
         store: locked by the caller.
-        images: paths relative to the main checkout, by image_id (distinct).
-        questions: in rank order.
-        make_scorer: loads the model for some of the questions; called once for each set of missing questions.
-        runtime: shard size, worker processes, progress bar.
-        wanted: which questions are asked about which images; all where it is None.
-        ask: False only says what asking would cost.
+        wanted: images and questions.
+        make_scorer: of some of the questions; called once for each set of missing questions.
+        runtime: shard and batch size, worker processes, progress bar.
+        really: False only says what asking would cost.
+
+    Raises:
+        UserError: a picture that is gone or has changed, a failed self-test, not one picture that can be read.
+        KeyboardInterrupt: after the shard in flight.
     """
     report = Report()
-    missing = store.missing(list(images.index), [question.id for question in questions])
-    if wanted is not None:
-        missing &= wanted
-    with (
-        progress_bar(int(missing.sum()), title="asking", unit="answers", shown=runtime.progress and ask) as bar,
-        after_this_shard() as interrupted,
-    ):
+    missing = wanted.missing(store)
+    with progress_bar(int(missing.sum()), title="asking", unit="answers", shown=runtime.progress and really) as bar:
         for pattern, rows in by_pattern(missing):
-            asked = [question for question, lacks in zip(questions, pattern, strict=True) if lacks]
-            some = images[rows]
+            asked = [question for question, lacks in zip(wanted.questions, pattern, strict=True) if lacks]
+            some = wanted.images[rows]
             scorer = make_scorer(asked)
-            there_are_images = run_self_test(scorer, some, store)
-            if there_are_images and (len(some) >= ESTIMATED_IMAGES or not ask):
-                print(
-                    f"{len(asked)} questions: {estimate_of(scorer, some).line(len(some), runtime.workers)}", flush=True
-                )
-            if not ask:
+            run_self_test(scorer, some, store)
+            if len(some) >= ESTIMATED_IMAGES or not really:
+                print_estimate(scorer, some, len(asked), runtime.workers)
+            if not really:
                 continue
-            for shard in answer_in_shards(scorer, some, runtime, report):
-                store.add(shard.image_ids, [question.id for question in asked], shard.answers)
-                report.asked += shard.answers.z_yes.size
-                bar.set_postfix_str(f"{images_per_second(bar, len(asked)):.3g} images/s", refresh=False)
-                bar.update(shard.answers.z_yes.size)
-                if interrupted:
-                    raise KeyboardInterrupt
-    if report.unreadable and len(report.unreadable) == len(images):
-        raise UserError(f"none of {len(images)} images can be read: {next(iter(report.unreadable.values()))}")
+            with after_this_shard() as interrupted:
+                for shard in answer_in_shards(scorer, some, runtime, report):
+                    store.add(shard.image_ids, [question.id for question in asked], shard.answers)
+                    report.asked += shard.answers.z_yes.size
+                    bar.set_postfix_str(f"{(bar.format_dict['rate'] or 0) / len(asked):.3g} images/s", refresh=False)
+                    bar.update(shard.answers.z_yes.size)
+                    if interrupted.is_set():
+                        raise KeyboardInterrupt
+    if report.unreadable and len(report.unreadable) == len(wanted.images):
+        raise UserError(f"none of {len(wanted.images)} images can be read: {next(iter(report.unreadable.values()))}")
     return report
 
 
@@ -215,14 +173,14 @@ def chunks(items: Sequence[int], size: int) -> list[Sequence[int]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> bool:
+def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> None:
     """Refuse to ask anything if the fast way disagrees with the plain one on this model's own prompts.
 
-    What it saw of the first token goes beside the answers, as audit.json. Returns whether there is an image to ask.
+    What it saw of the first token goes beside the answers, as audit.json.
     """
-    pictures = readable_images(images, TEST_IMAGES)
-    if not pictures:  # each is named when its turn comes
-        return False
+    pictures = [one.picture for one in islice(good_ones(images, scorer.reader), TEST_IMAGES)]
+    if not pictures:  # nothing will be asked
+        return
     if scorer.why_one_by_one is not None:
         print(f"one forward pass a question: {scorer.why_one_by_one}", flush=True)
     result = scorer.self_test(pictures)
@@ -237,35 +195,18 @@ def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> bo
             "are prompt and template right?",
             flush=True,
         )
-    return True
 
 
-def readable_images(images: pd.Series, n: int) -> list[Image.Image]:
-    """The first `n` that can be read."""
-    return list(islice((picture for image_id, path in images.items() if (picture := readable(path, image_id))), n))
-
-
-def estimate_of(scorer: Answerer, images: pd.Series) -> Estimate:
-    """What an image costs, measured on a few from all over the list."""
-    some = images.iloc[:: max(1, len(images) // SAMPLE_IMAGES)]
-    good = [(path, image_id) for image_id, path in some.items() if readable(path, image_id)][:SAMPLE_IMAGES]
-    if not good:
-        good = [next((path, image_id) for image_id, path in images.items() if readable(path, image_id))]
-    return estimate(scorer.score, scorer.cost, [partial(read_inputs, scorer.reader, *one) for one in good])
-
-
-def read_inputs(reader: Reader, path: str, image_id: str) -> Any:
-    return reader.inputs(load_rgb_of(main_checkout() / path, image_id))
-
-
-def images_per_second(bar: Any, n_questions: int) -> float:
-    elapsed = bar.format_dict["elapsed"]
-    return float(bar.n / n_questions / elapsed) if elapsed else 0.0
-
-
-def readable(path: str, image_id: str) -> Image.Image | None:
-    """The picture; None where its content is none, which is named when its turn comes."""
-    try:
-        return load_rgb_of(main_checkout() / path, image_id)
-    except UnreadablePicture:
-        return None
+def print_estimate(scorer: Answerer, images: pd.Series, n_questions: int, workers: int) -> None:
+    """Say what asking will cost, from a few images all over the list."""
+    spread = images.iloc[:: max(1, len(images) // SAMPLE_IMAGES)]
+    start = time.perf_counter()
+    sample = [one.inputs for one in islice(good_ones(spread, scorer.reader), SAMPLE_IMAGES)]
+    if not sample:
+        return
+    reading = (time.perf_counter() - start) / len(sample)
+    cost = scorer.cost(sample[0])  # also warms up
+    start = time.perf_counter()
+    scorer.score(sample)
+    expected = Estimate(cost, (time.perf_counter() - start) / len(sample), reading)
+    print(f"{n_questions} questions: {expected.line(len(images), workers)}", flush=True)

@@ -7,30 +7,22 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Interrupted:
-    """True after a Ctrl-C."""
-
-    def __init__(self) -> None:
-        self.yes = False
-
-    def __bool__(self) -> bool:
-        return self.yes
-
-
 @contextmanager
-def after_this_shard() -> Iterator[Interrupted]:
-    """The first Ctrl-C is noted, for the caller to act on where it loses nothing; a second one acts at once."""
-    interrupted = Interrupted()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+def after_this_shard() -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, for the caller to act on where it loses nothing; a second one acts at once."""
+    interrupted = threading.Event()
+    previous = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()  # no other thread may handle signals
+    if not in_main or previous in (signal.SIG_IGN, None):  # who runs under nohup wants it to be ignored
         yield interrupted
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        interrupted.yes = True
+        interrupted.set()
         signal.signal(signal.SIGINT, previous)
         print("\nstopping after this shard; Ctrl-C again stops at once, and the shard is asked again", flush=True)
 
-    previous = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, note)
     try:
         yield interrupted
     finally:

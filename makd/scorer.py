@@ -13,22 +13,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from PIL.Image import Image
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForImageTextToText, AutoProcessor, DynamicCache
+from transformers import DynamicCache
 
-from makd.architectures import check_rotary, image_token_id, logit_transforms, why_not_shared, windows
+from makd.architectures import Transform, logit_transforms, why_not_shared, windows
 from makd.conversation import Branches, Conversation, Inputs, Reader, WholeImages, image_end
 from makd.errors import UserError
 from makd.estimate import Cost
 from makd.packing import Pack
+from makd.vlm import VLM
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 """Largest |q packed - q one by one| that the self-test accepts; a wrong mask or position gives 0.05 to 0.5."""
@@ -44,87 +43,33 @@ class Scorer:
     """A multimodal LLM that answers a fixed list of questions.
 
     Args:
-        model: folder or hub name of an image-text-to-text model.
+        vlm: the loaded model; several scorers may share it.
         messages: what the user says, a text a question.
         answers: the two words, yes first.
-        revision: of a hub model.
-        dtype: of the weights; the two answer rows are float32 in any case.
-        attention: sdpa or eager, of the language model; flash attention cannot take the mask of a pack.
-        device: where the model runs.
-        device_map: "auto" spreads the weights over all devices (needs accelerate) and overrules `device`.
-        quantization: of the weights, by bitsandbytes: "8bit" or "4bit".
         share: False reads image and question together in any case, one forward pass a pair.
-        processor_kwargs: for the processor, such as the number of tiles.
 
     Attributes:
         why_one_by_one: why every question needs a forward pass of its own; None where the prefix is shared.
         reader: makes of a picture what `score` takes.
 
     Raises:
-        UserError: no such model, no chat template, an answer that is not one token in context, rotary frequencies that
-            are not those of the configuration.
+        UserError: no chat template, an answer that is not one token in context.
     """
 
     def __init__(
-        self,
-        model: str | Path,
-        messages: Sequence[str],
-        *,
-        answers: tuple[str, str] = ("Yes", "No"),
-        revision: str | None = None,
-        dtype: torch.dtype = torch.float32,
-        attention: str = "sdpa",
-        device: torch.device | str = "cpu",
-        device_map: str | None = None,
-        quantization: str | None = None,
-        share: bool = True,
-        processor_kwargs: dict[str, Any] | None = None,
+        self, vlm: VLM, messages: Sequence[str], answers: tuple[str, str] = ("Yes", "No"), share: bool = True
     ) -> None:
-        try:
-            processor = AutoProcessor.from_pretrained(model, revision=revision, **(processor_kwargs or {}))
-            # "auto" would load float16 on a CPU, several times slower
-            self.model = AutoModelForImageTextToText.from_pretrained(
-                model,
-                revision=revision,
-                dtype=dtype,
-                attn_implementation={"text_config": attention},
-                device_map=device_map,
-                quantization_config=quantization_config(quantization, dtype),
-            )
-        except (OSError, ValueError, ImportError, SafetensorError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"extract_logits.model: {model} cannot be loaded: {reason}") from error
-        if device_map is None and quantization is None:
-            self.model.to(device)
-        self.model.eval().requires_grad_(False)
-        check_rotary(self.model)
-        config = self.model.config
-        if config.get_text_config().is_encoder_decoder:
-            raise UserError(f"extract_logits.model: {type(self.model).__name__} has an encoder that reads the question")
-        self.device = self.model.get_input_embeddings().weight.device
-        self.dtype = dtype
-        self.why_one_by_one = why_not_shared(config) if share else "extract_logits.shared_prefix is false"
-        self.image_token = image_token_id(config)
-        self.windows = windows(config)
-        self.transforms = logit_transforms(config)
-        self.head = self.model.get_output_embeddings()
-        self.converse(Conversation(processor, messages, answers))
-
-    def converse(self, conversation: Conversation) -> None:
-        """Take over another list of questions."""
-        self.conversation = conversation
-        self.reader: Reader = conversation if self.why_one_by_one is None else WholeImages()
-        answer_ids = list(conversation.answer_ids)
-        self.rows = self.head.weight[answer_ids].float()
-        self.bias = None if self.head.bias is None else self.head.bias[answer_ids].float()
+        self.vlm = vlm
+        self.conversation = Conversation(vlm.processor, messages, answers)
+        self.why_one_by_one = why_not_shared(vlm.config) if share else "extract_logits.shared_prefix is false"
+        self.reader: Reader = self.conversation if self.why_one_by_one is None else WholeImages()
+        self.windows = windows(vlm.config)
+        self.transform = logit_transforms(vlm.config)[0]
+        answer_ids = list(self.conversation.answer_ids)
+        self.rows = vlm.head.weight[answer_ids].float()
+        self.bias = None if vlm.head.bias is None else vlm.head.bias[answer_ids].float()
         self.branches: Branches | None = None
         self.mask = lru_cache(MASKS_KEPT)(self.new_mask)  # a tiled model has a dozen prefix lengths for all images
-
-    def about(self, messages: Sequence[str]) -> "Scorer":
-        """A scorer of other questions on the same loaded model."""
-        other = copy.copy(self)
-        other.converse(Conversation(self.conversation.processor, messages, self.conversation.answers))
-        return other
 
     def cost(self, inputs: Any) -> Cost:
         """Tokens and FLOPs of one image, counted while it is answered."""
@@ -142,8 +87,8 @@ class Scorer:
     def prepare(self, image: Image) -> None:
         """Cut the questions into branches, by the prompts of one real image. Needed before `score`."""
         if self.why_one_by_one is None:
-            branches = self.conversation.branches(image, self.image_token)
-            self.branches = replace(branches, packs=[pack.to(self.device) for pack in branches.packs])
+            branches = self.conversation.branches(image, self.vlm.image_token)
+            self.branches = replace(branches, packs=[pack.to(self.vlm.device) for pack in branches.packs])
 
     @torch.inference_mode()
     def score(self, batch: Sequence[Any]) -> Float[Tensor, "images questions 2"]:
@@ -157,11 +102,14 @@ class Scorer:
             return torch.stack(
                 [torch.stack([self.one_by_one(image, question)[0] for question in questions]) for image in batch]
             )
-        width = self.rows.shape[1]
-        hidden = torch.empty(len(batch), len(questions), width, dtype=self.dtype, device=self.rows.device)
+        hidden = self.empty(len(batch))
         for group in alike(batch):
             hidden[group] = self.hidden_of_alike([batch[index] for index in group])
         return hidden
+
+    def empty(self, n_images: int) -> Float[Tensor, "images questions width"]:
+        n_questions, width = len(self.conversation.prompts), self.rows.shape[1]
+        return torch.empty(n_images, n_questions, width, dtype=self.vlm.dtype, device=self.rows.device)
 
     def hidden_of_alike(self, batch: Sequence[Inputs]) -> Float[Tensor, "images questions width"]:
         """Images whose prompts are equal token by token, in one go; in two, where memory does not suffice."""
@@ -180,25 +128,27 @@ class Scorer:
     def hidden_in_one_go(self, batch: Sequence[Inputs]) -> Float[Tensor, "images questions width"]:
         assert self.branches is not None, "prepare() comes first"
         ids = batch[0]["input_ids"]
-        end = image_end(ids[0], self.image_token)
+        end = image_end(ids[0], self.vlm.image_token)
         if ids[0, end:].tolist() != self.branches.tail:
-            raise RuntimeError("the text behind the image depends on the image, so it cannot be shared")
+            raise UserError(
+                f"{self.vlm.name} puts other text behind one image than behind another, so it cannot be shared; "
+                "set extract_logits.shared_prefix to false"
+            )
         prefix = end + self.branches.shared
-        merged = self.on_device({name: torch.cat([inputs[name] for inputs in batch]) for name in batch[0]})
+        merged = self.vlm.to_model({name: torch.cat([inputs[name] for inputs in batch]) for name in batch[0]})
         # Whatever has a value a token is cut at the prefix: ids, masks, token types
         head = {
             name: value[:, :prefix] if value.shape[1:] == ids.shape[1:] else value for name, value in merged.items()
         }
+        model = self.vlm.model.base_model
         cache = DynamicCache()  # with a configuration it would drop what is outside a sliding window
-        self.model.base_model(**head, past_key_values=cache, use_cache=True)
+        model(**head, past_key_values=cache, use_cache=True)
         # M-RoPE: an image takes fewer positions than tokens; left over from another image it would be silently wrong
-        delta = getattr(self.model.base_model, "rope_deltas", None)
-        start = prefix if delta is None else prefix + delta.to(self.device).view(-1, 1)
-        found = torch.empty(
-            len(batch), len(self.conversation.prompts), self.rows.shape[1], dtype=self.dtype, device=self.rows.device
-        )
+        delta = getattr(model, "rope_deltas", None)
+        start = prefix if delta is None else prefix + delta.to(self.vlm.device).view(-1, 1)
+        found = self.empty(len(batch))
         for pack in self.branches.packs:
-            hidden = self.model.base_model(
+            hidden = model(
                 input_ids=pack.ids.expand(len(batch), -1),
                 attention_mask=self.mask(pack, prefix),
                 position_ids=(start + pack.depth).expand(len(batch), -1),
@@ -210,30 +160,16 @@ class Scorer:
 
     def new_mask(self, pack: Pack, prefix: int) -> Mask:
         if isinstance(self.windows, dict):
-            return {kind: pack.mask(prefix, self.dtype, window) for kind, window in self.windows.items()}
-        return pack.mask(prefix, self.dtype, self.windows)
+            return {kind: pack.mask(prefix, self.vlm.dtype, window) for kind, window in self.windows.items()}
+        return pack.mask(prefix, self.vlm.dtype, self.windows)
 
     def two_rows(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch 2"]:
         """The logits of yes and no, float32, from the last hidden state."""
-        return self.transforms[0](torch.nn.functional.linear(hidden.float(), self.rows, self.bias))
+        return self.transform(torch.nn.functional.linear(hidden.float(), self.rows, self.bias))
 
-    @torch.inference_mode()
     def one_by_one(self, image: Image, question: int) -> tuple[Float[Tensor, " width"], Float[Tensor, " vocabulary"]]:
         """The last hidden state and all next-token logits of one plain forward pass: what `hidden` must agree with."""
-        seen: list[Tensor] = []
-        hook = self.head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-        try:
-            logits = self.model(**self.on_device(self.conversation.inputs(image, question)), logits_to_keep=1).logits
-        finally:
-            hook.remove()
-        return seen[0].flatten(0, -2)[-1], torch.as_tensor(logits[0, -1].float().cpu())
-
-    def on_device(self, inputs: Inputs) -> Inputs:
-        """Moved to where the model begins; pixels in the dtype of the model."""
-        return {
-            name: value.to(self.device, self.dtype if value.is_floating_point() else None)
-            for name, value in inputs.items()
-        }
+        return self.vlm.forward(self.conversation.inputs(image, question))
 
     @torch.inference_mode()
     def self_test(self, images: Sequence[Image]) -> "SelfTest":
@@ -248,52 +184,49 @@ class Scorer:
         longest = max(range(len(prompts)), key=lambda index: len(prompts[index]))
         chosen = sorted({0, longest, len(prompts) - 1})
         hidden = self.hidden([self.reader.inputs(image) for image in images])
-        answer_ids = list(self.conversation.answer_ids)
-        difference = gap = 0.0
-        for image, its_hidden in zip(images, hidden, strict=True):
-            for question in chosen:
-                expected, own = self.one_by_one(image, question)
-                self.check_rows(expected, own[answer_ids])
-                packed, alone = self.two_rows(its_hidden[question]), self.two_rows(expected)
-                if not (packed.isfinite().all() and alone.isfinite().all()):
-                    raise UserError(
-                        f"self-test: {type(self.model).__name__} gives {packed.tolist()} for yes and no; "
-                        "set extract_logits.dtype to bfloat16 or float32"
-                    )
-                difference = max(difference, (p_yes(packed) - p_yes(alone)).abs().item())
-                gap = max(gap, (packed - alone).diff().abs().item())
-        accepted = TOLERANCE[self.dtype]
-        if difference > accepted or gap > GAP_TOLERANCE * accepted:
+        plain = [self.one_by_one(image, question) for image in images for question in chosen]
+        plain_hidden, plain_logits = (
+            torch.stack([one for one, _ in plain]),
+            torch.stack([logits for _, logits in plain]),
+        )
+        self.transform = self.agreeing_transform(plain_hidden, plain_logits[:, list(self.conversation.answer_ids)])
+        packed, alone = self.two_rows(hidden[:, chosen].flatten(0, 1)), self.two_rows(plain_hidden)
+        difference = (p_yes(packed) - p_yes(alone)).abs().max().item()
+        gap = (packed - alone).diff().abs().max().item()
+        accepted = TOLERANCE[self.vlm.dtype]
+        if not (difference <= accepted and gap <= GAP_TOLERANCE * accepted):  # also where they are NaN
             raise UserError(
-                f"self-test: {type(self.model).__name__} answers differently with a shared prefix and one by one: "
-                f"max |dq| is {difference:.1g} (accepted: {accepted:g}), of z_yes - z_no {gap:.1g} (accepted: "
+                f"self-test: {self.vlm.name} answers differently with a shared prefix and one by one: max |dq| is "
+                f"{difference:.1g} (accepted: {accepted:g}), of z_yes - z_no {gap:.1g} (accepted: "
                 f"{GAP_TOLERANCE * accepted:g}); set extract_logits.shared_prefix to false"
             )
         return self.audit(hidden.flatten(0, 1), difference)
 
-    def check_rows(self, hidden: Float[Tensor, " width"], own: Float[Tensor, " 2"]) -> None:
-        """Hold the two rows against the model's own logits, and drop what it does not do to them."""
-        accepted = 1e-3 + 4 * torch.finfo(self.dtype).eps * own.abs().max().item()
-        while not (self.two_rows(hidden).cpu() - own).abs().max().item() <= accepted:
-            if len(self.transforms) == 1:
-                raise UserError(
-                    f"self-test: the logits of yes and no are {own.tolist()} in {type(self.model).__name__}, but "
-                    f"{self.two_rows(hidden).tolist()} from its last hidden state; this architecture is not supported"
-                )
-            self.transforms = self.transforms[1:]
+    def agreeing_transform(self, hidden: Float[Tensor, "pairs width"], own: Float[Tensor, "pairs 2"]) -> Transform:
+        """What this model really does to its logits: that with which the two rows give its own."""
+        if not own.isfinite().all():
+            raise UserError(
+                f"self-test: the logits of yes and no in {self.vlm.name} are not finite; "
+                "set extract_logits.dtype to bfloat16 or float32"
+            )
+        ours = torch.nn.functional.linear(hidden.float(), self.rows, self.bias).cpu()
+        accepted = 1e-3 + 4 * torch.finfo(self.vlm.dtype).eps * own.abs()
+        for transform in logit_transforms(self.vlm.config):
+            if ((transform(ours) - own).abs() <= accepted).all():
+                return transform
+        raise UserError(
+            f"self-test: the logits of yes and no are {own[0].tolist()} in {self.vlm.name}, but {ours[0].tolist()} "
+            "from its last hidden state; this architecture is not supported"
+        )
 
     def audit(self, hidden: Float[Tensor, "pairs width"], difference: float) -> "SelfTest":
         """How much of the next token's probability the two answers hold, over the whole vocabulary."""
-        mass, top = [], Counter[int]()
+        mass, top = [], Counter[str]()
         for state in hidden:
-            probabilities = self.transforms[0](self.head(state).float()).softmax(-1)
+            probabilities = self.transform(self.vlm.head(state).float()).softmax(-1)
             mass.append(probabilities[list(self.conversation.answer_ids)].sum().item())
-            top[int(probabilities.argmax())] += 1
-        decode = self.conversation.processor.tokenizer.decode
-        tokens = Counter[str]()  # several tokens can be the same broken character
-        for token, count in top.most_common(TOP_TOKENS):
-            tokens[decode([token])] += count
-        return SelfTest(difference, len(mass), sum(mass) / len(mass), min(mass), dict(tokens))
+            top[self.conversation.processor.tokenizer.decode([int(probabilities.argmax())])] += 1
+        return SelfTest(difference, len(mass), sum(mass) / len(mass), min(mass), dict(top.most_common(TOP_TOKENS)))
 
 
 @dataclass(frozen=True)
@@ -305,18 +238,6 @@ class SelfTest:
     mass: float  # mean probability that the first token is one of the two answers
     least_mass: float
     top_tokens: dict[str, int]  # the likeliest first tokens, at most ten: in how many pairs
-
-
-def quantization_config(quantization: str | None, dtype: torch.dtype) -> Any:
-    if quantization is None:
-        return None
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_8bit=quantization == "8bit",
-        load_in_4bit=quantization == "4bit",
-        bnb_4bit_compute_dtype=dtype,
-    )
 
 
 def p_yes(logits: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:

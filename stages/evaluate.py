@@ -47,12 +47,12 @@ class Params(StageParams):
 
 
 def evaluate(
-    params: Params, *, manifest: Path, aspects: Path, runs: Path, facts: Path, attributes: Path, out: Path
+    params: Params, *, manifest: Path, aspects: Path, runs: Path, facts: Path, attributes: Path | None, out: Path
 ) -> None:
     """Write the report's tables and figures into the folder `out`.
 
     `facts` (which fact a question asks about) and `attributes` (the facts of each picture) give the truth about the
-    birds, which no student sees. Where either file is missing, the truth is reported as absent.
+    birds, which no student sees. Where either is missing, or of another dataset, the truth is reported as absent.
 
     Raises:
         UserError: a run is missing or is not of these classes, images and questions.
@@ -76,8 +76,12 @@ def evaluate(
 
     comparisons = compare_models(trained, models, seeds, params.evaluate.bootstrap_samples)
     agreements = student_agreements(trained, models, seeds, teacher[images["split"] == "test"])
-    known = params.dataset == "birds" and facts.is_file() and attributes.is_file()
-    truth = true_answers(facts, attributes, images["path"], asked) if known else np.full(teacher.shape, np.nan)
+    truth = np.full(teacher.shape, np.nan)
+    if params.dataset == "birds" and attributes is not None:
+        if facts.is_file() and attributes.is_file():
+            truth = true_answers(facts, attributes, images["path"], asked)
+        else:
+            print(f"{facts} or {attributes} is missing, so the teacher is not held against the truth")
     questions = with_students(question_table(teacher, truth, labels, class_names(images)), agreements)
     accuracy, training = accuracy_table(comparisons), training_table(trained)
 
@@ -89,8 +93,6 @@ def evaluate(
         temporary.write_text(accuracy_markdown(accuracy), encoding="utf-8")
     draw(params, images, comparisons, training, questions, teacher, trained, out / "figures")
     print(accuracy_markdown(accuracy))
-    if params.dataset == "birds" and not known:
-        print(f"{facts} or {attributes} is missing, so the teacher is not held against the truth")
     if n_constant := int(questions["constant"].sum()):
         constant = f"{n_constant} of {len(questions)} questions {'is' if n_constant == 1 else 'are'} constant"
         print(f"warning: {constant}: is extract_logits.model fit for these images?", file=sys.stderr)
@@ -153,7 +155,9 @@ def main() -> None:
     for name in ("manifest", "aspects", "runs", "facts", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    evaluate(Params.load(), attributes=attributes_beside(arguments.manifest), **vars(arguments))
+    params = Params.load()
+    attributes = attributes_beside(arguments.manifest) if params.dataset == "birds" else None
+    evaluate(params, attributes=attributes, **vars(arguments))
 
 
 if __name__ == "__main__":

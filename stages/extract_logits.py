@@ -8,7 +8,6 @@ data/zero_shot.parquet (P(yes) of each class, for the splits of zero_shot_splits
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +20,8 @@ from makd.runtime import Runtime
 
 if TYPE_CHECKING:
     from makd.questions import Question
-    from makd.scorer import Scorer
+    from makd.store import AnswerStore
+    from makd.wanted import Wanted
 
 
 class ExtractLogitsParams(Block):
@@ -83,13 +83,12 @@ def extract_logits(
         UserError: fewer questions than wanted, a model that cannot be loaded, a failed self-test.
         KeyboardInterrupt: after the shard in flight.
     """
-    import numpy as np
-
-    from makd.answer_tables import import_answers, write_answers, write_aspects
+    from makd.answer_tables import import_answers, write_answers, write_p_yes
     from makd.manifest import class_names, read_manifest
     from makd.questions import read_questions
     from makd.store import AnswerStore
-    from makd.zero_shot import class_questions, write_zero_shot
+    from makd.wanted import Wanted
+    from makd.zero_shot import class_columns, class_questions
 
     block = params.extract_logits
     questions = read_questions(selected)[: params.n_questions]
@@ -99,42 +98,31 @@ def extract_logits(
             "lower it, or raise generate_questions.n_candidates"
         )
     rows = read_manifest(manifest)
-    names = class_names(rows)
-    about_classes = class_questions(zero_shot_prompt, names) if block.zero_shot_splits else []
-    images = rows[rows["split"].isin({*block.splits, *block.zero_shot_splits})]
-    images = images.drop_duplicates("image_id").set_index("image_id")["path"]
-    of_aspects, of_classes = (
-        images.index.isin(rows.loc[rows["split"].isin(splits), "image_id"])
-        for splits in (block.splits, block.zero_shot_splits)
-    )
-    wanted = np.repeat(np.column_stack([of_aspects, of_classes]), [len(questions), len(about_classes)], axis=1)
+    names = class_names(rows) if block.zero_shot_splits else []
+    about_classes = class_questions(zero_shot_prompt, names)
+    wanted = Wanted.of(rows, questions, about_classes, splits=block.splits, zero_shot_splits=block.zero_shot_splits)
+    size = f"{len(wanted.images)} images x {len(questions)} questions"
+    if about_classes:
+        size += f", {int(wanted.for_classes.sum())} x {len(about_classes)} about classes"
     store = AnswerStore(cache_dir() / "answers", provenance(block, prompt))
-    ids = list(images.index), [question.id for question in [*questions, *about_classes]]
     with store.in_use():
-        if (store.missing(*ids) & wanted).any():
+        if wanted.missing(store).any():
             with store.lock():
                 imported = import_answers(answers, store)
-                to_ask = int((store.missing(*ids) & wanted).sum())
-                print(f"{len(images)} images x {len(questions)} questions", end="")
-                print(f" and {len(about_classes)} about classes" if about_classes else "", end="")
-                print(f": {wanted.sum()} answers wanted, {to_ask} to ask", end="")
+                to_ask = int(wanted.missing(store).sum())
+                print(f"{size}: {wanted.pairs.sum()} answers wanted, {to_ask} to ask", end="")
                 print(f" ({imported} imported from {answers})" if imported else "", flush=True)
                 if to_ask:
-                    ask = asking(store, block, prompt, runtime)
-                    ask(images, [*questions, *about_classes], wanted, not estimate)
+                    ask(store, wanted, block, prompt, runtime, really=not estimate)
         else:
-            print(f"{len(images)} images: all {wanted.sum()} answers are in the store, 0 to ask")
+            print(f"{size}: all answers are in the store, 0 to ask")
         if estimate:
             return
-        readers = [
-            store.reader(list(images.index[of_aspects]), [question.id for question in questions]),
-            store.reader(list(images.index[of_classes]), [question.id for question in about_classes]),
-        ]
-        write_aspects(rows, questions, readers[0], aspects)
-        write_zero_shot(
-            rows[rows["split"].isin(block.zero_shot_splits)], names if about_classes else [], readers[1], zero_shot
-        )
-        write_answers(store.key, readers, answers)
+        of_aspects, of_classes = wanted.readers(store)
+        write_p_yes(rows, [question.text for question in questions], of_aspects, aspects)
+        asked = rows[rows["split"].isin(block.zero_shot_splits)]
+        write_p_yes(asked, class_columns(names), of_classes, zero_shot)
+        write_answers(store.key, [of_aspects, of_classes], answers)
 
 
 def provenance(block: ExtractLogitsParams, prompt: Path) -> dict[str, Any]:
@@ -155,48 +143,47 @@ def provenance(block: ExtractLogitsParams, prompt: Path) -> dict[str, Any]:
     }
 
 
-def asking(store: Any, block: ExtractLogitsParams, prompt: Path, runtime: Runtime) -> "Callable[..., None]":
-    """A function that asks questions about images; the model is loaded once, when the first are asked."""
+def ask(
+    store: "AnswerStore",
+    wanted: "Wanted",
+    block: ExtractLogitsParams,
+    prompt: Path,
+    runtime: Runtime,
+    *,
+    really: bool,
+) -> None:
+    """Load the model and ask what the store lacks, or only say what that costs."""
     import torch
 
     from makd.devices import choose_device
     from makd.extraction import ask_missing
     from makd.prompts import render
     from makd.scorer import Scorer
+    from makd.vlm import VLM
     from makd.weights import local_folder
 
-    loaded: list[Scorer] = []
+    vlm = VLM(
+        local_folder(block.model) or block.model,
+        revision=block.revision,
+        dtype=getattr(torch, block.dtype),
+        attention=block.attention,
+        device=choose_device(runtime.device),
+        device_map=runtime.device_map,
+        quantization=block.quantization,
+        processor_kwargs=block.processor,
+    )
 
-    def make_scorer(asked: "list[Question]") -> "Scorer":
+    def make_scorer(asked: "list[Question]") -> Scorer:
         messages = [render(prompt, question=question.text) for question in asked]
-        if loaded:
-            return loaded[0].about(messages)
-        scorer = Scorer(
-            local_folder(block.model) or block.model,
-            messages,
-            answers=block.answers,
-            revision=block.revision,
-            dtype=getattr(torch, block.dtype),
-            attention=block.attention,
-            device=choose_device(runtime.device),
-            device_map=runtime.device_map,
-            quantization=block.quantization,
-            share=block.shared_prefix,
-            processor_kwargs=block.processor,
-        )
-        loaded.append(scorer)
-        return scorer
+        return Scorer(vlm, messages, block.answers, share=block.shared_prefix)
 
-    def ask(images: Any, questions: "list[Question]", wanted: Any, really: bool) -> None:
-        report = ask_missing(store, images, questions, make_scorer, runtime, wanted=wanted, ask=really)
-        if really:
-            print(f"{report.asked} questions asked")
-        if report.unreadable:
-            print(f"{len(report.unreadable)} images could not be read, their answers stay empty:", file=sys.stderr)
-            for reason in report.unreadable.values():
-                print(f"  {reason}", file=sys.stderr)
-
-    return ask
+    report = ask_missing(store, wanted, make_scorer, runtime, really=really)
+    if really:
+        print(f"{report.asked} questions asked")
+    if report.unreadable:
+        print(f"{len(report.unreadable)} images could not be read, their answers stay empty:", file=sys.stderr)
+        for reason in report.unreadable.values():
+            print(f"  {reason}", file=sys.stderr)
 
 
 def dvc_arguments() -> list[str]:

@@ -15,8 +15,10 @@ import torch
 from PIL import Image
 
 import makd.scorer
+import makd.vlm
 from makd.estimate import Cost
 from makd.manifest import write_manifest
+from makd.params import read_params
 from makd.pictures import image_id
 from makd.questions import Question, write_questions
 from makd.runtime import Runtime
@@ -26,6 +28,12 @@ from stages.extract_logits import Params, extract_logits
 QUESTIONS = ["Is it grey?", "Is it bright?", "Is it dark?"]
 SHARD = 4
 RUNTIME = Runtime(workers=0, shard_images=SHARD, progress=False, device="cpu")
+
+
+def extract_params(model: Path, n_questions: int, **changed: Any) -> Params:
+    """The stage's params: those of params.yaml, another model, and what is changed of its block."""
+    block = read_params()["extract_logits"] | {"model": str(model)} | changed
+    return Params.model_validate({"n_questions": n_questions, "extract_logits": block})
 
 
 class FakeReader:
@@ -39,7 +47,7 @@ class FakeScorer:
     log: Path
     seconds_per_image: float
 
-    def __init__(self, model: str, prompts: list[str], **others: Any) -> None:
+    def __init__(self, vlm: object, prompts: list[str], answers: tuple[str, str], share: bool) -> None:
         self.reader, self.why_one_by_one = FakeReader(), None
         self.z_no = torch.arange(float(len(prompts)))
 
@@ -78,21 +86,9 @@ def run_stage(folder: Path, manifest: Path, out: Path, cache: Path, seconds_per_
     os.environ["MAKD_CACHE"] = str(cache)
     FakeScorer.log, FakeScorer.seconds_per_image = out / "asked.log", seconds_per_image
     makd.scorer.Scorer = FakeScorer  # type: ignore[assignment, misc]
-    block: dict[str, Any] = {
-        "backend": "transformers",
-        "model": str(folder / "model"),
-        "revision": None,
-        "dtype": "float32",
-        "quantization": None,
-        "attention": "sdpa",
-        "shared_prefix": True,
-        "answers": ["Yes", "No"],
-        "processor": {},
-        "splits": ["train"],
-        "zero_shot_splits": [],
-    }
+    makd.vlm.VLM = lambda model, **others: None  # type: ignore[assignment, misc]
     extract_logits(
-        Params.model_validate({"n_questions": len(QUESTIONS), "extract_logits": block}),
+        extract_params(folder / "model", len(QUESTIONS), splits=["train"]),
         RUNTIME,
         manifest=manifest,
         selected=folder / "selected.json",

@@ -6,13 +6,14 @@ import pytest
 
 import makd.answer_tables
 import makd.store
-from makd.answer_tables import import_answers, write_answers, write_aspects
+from makd.answer_tables import import_answers, write_answers, write_p_yes
 from makd.aspects import KEY_COLUMNS, question_columns, read_aspects
 from makd.errors import UserError
 from makd.questions import Question
 from makd.store import AnswerReader, Answers, AnswerStore
 
 QUESTIONS = [Question(text="Is it big?"), Question(text="Does it sting?")]
+TEXTS = [question.text for question in QUESTIONS]
 IDS = [question.id for question in QUESTIONS]
 IMAGES = pd.Index(["a", "b"])
 ANSWERS = Answers(np.array([[0, 2], [np.nan, -2]], np.float32), np.array([[0, -2], [np.nan, 2]], np.float32))
@@ -43,7 +44,7 @@ def filled(store: AnswerStore) -> AnswerReader:
 
 
 def test_aspects_have_a_row_an_image_and_a_column_a_question(tmp_path: Path, store: AnswerStore) -> None:
-    write_aspects(MANIFEST, QUESTIONS, filled(store), tmp_path / "aspects.parquet")
+    write_p_yes(MANIFEST, TEXTS, filled(store), tmp_path / "aspects.parquet")
     table = read_aspects(tmp_path / "aspects.parquet")
     assert table[list(KEY_COLUMNS)].equals(MANIFEST)
     assert question_columns(table) == [question.text for question in QUESTIONS]
@@ -53,7 +54,7 @@ def test_aspects_have_a_row_an_image_and_a_column_a_question(tmp_path: Path, sto
 def test_an_image_that_was_not_asked_is_null_and_a_copy_has_the_same_answers(
     tmp_path: Path, store: AnswerStore
 ) -> None:
-    write_aspects(MANIFEST, QUESTIONS, filled(store), tmp_path / "aspects.parquet")
+    write_p_yes(MANIFEST, TEXTS, filled(store), tmp_path / "aspects.parquet")
     p = 1 / (1 + np.exp(-4))
     expected = [[np.nan, 1 - p], [0.5, p], [np.nan, np.nan], [0.5, p]]
     table = read_aspects(tmp_path / "aspects.parquet")
@@ -103,7 +104,7 @@ def test_blocks_change_no_answer(
     for name, size in (("whole", 2**16), ("blocks", block)):
         monkeypatch.setattr(makd.store, "BLOCK_IMAGES", size)
         monkeypatch.setattr(makd.answer_tables, "IMPORTED_ROWS", size)
-        write_aspects(manifest, QUESTIONS, reader, tmp_path / f"{name}-aspects")
+        write_p_yes(manifest, TEXTS, reader, tmp_path / f"{name}-aspects")
         write_answers(store.key, [reader], tmp_path / f"{name}-answers")
     for table in ("aspects", "answers"):
         whole, blocks = (pd.read_parquet(tmp_path / f"{name}-{table}") for name in ("whole", "blocks"))
@@ -115,7 +116,7 @@ def test_blocks_change_no_answer(
 
 def test_no_answer_at_all_makes_tables_too(tmp_path: Path, store: AnswerStore) -> None:
     reader = store.reader(list(IMAGES), IDS)
-    write_aspects(MANIFEST, QUESTIONS, reader, tmp_path / "aspects")
+    write_p_yes(MANIFEST, TEXTS, reader, tmp_path / "aspects")
     write_answers(store.key, [reader], tmp_path / "answers")
     assert read_aspects(tmp_path / "aspects")[[question.text for question in QUESTIONS]].isna().all(axis=None)
     assert len(pd.read_parquet(tmp_path / "answers")) == 0
@@ -148,7 +149,7 @@ def test_damaged_answers_are_refused_before_anything_is_asked_anew(
 def test_equal_answers_give_equal_bytes(tmp_path: Path) -> None:
     for name in "ab":
         reader = filled(AnswerStore(tmp_path / name, {}))
-        write_aspects(MANIFEST, QUESTIONS, reader, tmp_path / f"{name}-aspects")
+        write_p_yes(MANIFEST, TEXTS, reader, tmp_path / f"{name}-aspects")
         write_answers("key", [reader], tmp_path / f"{name}-answers")
     assert (tmp_path / "a-aspects").read_bytes() == (tmp_path / "b-aspects").read_bytes()
     assert (tmp_path / "a-answers").read_bytes() == (tmp_path / "b-answers").read_bytes()

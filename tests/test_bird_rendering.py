@@ -1,10 +1,12 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image
 
-from makd.bird_rendering import ATTRIBUTES, BirdsParams, render_birds
+from makd.bird_rendering import ATTRIBUTES, BirdsParams, draw_name, render_birds
 from makd.birds import facts, species
 from makd.errors import UserError
 
@@ -43,6 +45,37 @@ def test_every_draw_has_a_folder_of_its_own(tmp_path: Path) -> None:
     assert len(render(tmp_path)) == 20 * 4
     assert render(tmp_path, TWO.model_copy(update={"train_per_class": 3})) == more
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_other_code_draws_again_in_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = render(tmp_path)
+    picture = draw_of(tmp_path) / next(iter(before))
+    picture.write_bytes(b"of older code")
+    monkeypatch.setattr("makd.bird_rendering.code_hash", lambda: "another")
+    assert render(tmp_path) == before
+    monkeypatch.setattr("makd.bird_rendering.DRAWING_VERSION", 0)
+    render(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from makd.file_lock import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(0.5)
+"""
+
+
+def test_while_one_run_draws_another_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lock = tmp_path / draw_name(TWO) / "lock"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert len(render(tmp_path)) == 20 * 4
+        assert other.poll() == 0, "it went on while the other one drew"
+    assert "waiting" in capsys.readouterr().out
 
 
 def test_photos_of_the_user_are_refused_and_left_alone(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from makd.estimate import Cost, Estimate, duration, estimate, quantity
+from makd.estimate import Cost, Estimate, duration, quantity
 
 
 def test_reading_and_answering_overlap_where_there_are_workers() -> None:
@@ -13,13 +13,6 @@ def test_reading_and_answering_overlap_where_there_are_workers() -> None:
 def test_slow_reading_is_said() -> None:
     assert "limited by reading: raise runtime.workers: 200 s" not in Estimate(Cost(1, 1), 0.1, 0.1).line(100, 2)
     assert "5 images/s, limited by reading: raise runtime.workers: 20 s" in Estimate(Cost(1, 1), 0.1, 0.4).line(100, 2)
-
-
-def test_every_image_of_the_sample_is_read_once_and_answered() -> None:
-    answered: list[int] = []
-    found = estimate(answered.extend, lambda image: Cost(image, 2 * image), [lambda: 3, lambda: 4])
-    assert answered == [3, 4]
-    assert found.cost == Cost(3, 6)
 
 
 @pytest.mark.parametrize(("number", "text"), [(2.5e15, "2.5 P"), (7e10, "70 G"), (12.0, "12 ")])

@@ -1,5 +1,6 @@
 """Asking by shards, with a fake model that answers by arithmetic and counts what it is asked."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,13 +18,14 @@ from makd.questions import Question
 from makd.runtime import Runtime
 from makd.scorer import SelfTest
 from makd.store import AnswerStore
+from makd.wanted import Wanted
 
 QUESTIONS = [Question(text=f"Is it above {level}?") for level in (50, 100, 150)]
 IDS = [question.id for question in QUESTIONS]
 RUNTIME = Runtime(workers=0, shard_images=4, progress=False)
 
 
-class FakeConversation:
+class FakeReader:
     def inputs(self, image: Image.Image) -> dict[str, torch.Tensor]:
         return {"grey": torch.tensor(float(np.asarray(image).mean()))}
 
@@ -33,7 +35,7 @@ class FakeScorer:
 
     def __init__(self, questions: list[Question], log: list[tuple[int, int]], stop_after: int) -> None:
         self.levels = torch.tensor([float(question.text.split()[-1][:-1]) for question in questions])
-        self.reader, self.log, self.left = FakeConversation(), log, stop_after
+        self.reader, self.log, self.left = FakeReader(), log, stop_after
         self.tested = False
         self.why_one_by_one = None
 
@@ -89,7 +91,8 @@ def ask(
     def make_scorer(some: list[Question]) -> FakeScorer:
         return FakeScorer(some, log, stop_after)
 
-    report = ask_missing(store, images, questions, make_scorer, runtime)
+    everything = np.ones(len(images), bool)
+    report = ask_missing(store, Wanted(images, questions, [], everything, ~everything), make_scorer, runtime)
     return sum(n_images * n_questions for n_images, n_questions in log), report
 
 
@@ -161,3 +164,62 @@ def test_a_shard_of_bad_images_only_is_no_shard(store: AnswerStore, images: pd.S
     with pytest.raises(UserError, match="none of 10 images can be read"):
         ask(store, spoiled(images, *range(10)), QUESTIONS)
     assert store.parts() == []
+
+
+@pytest.mark.parametrize("estimated", [1000, 1])
+def test_a_picture_that_the_processor_refuses_costs_itself_also_where_it_is_the_first(
+    store: AnswerStore, images: pd.Series, monkeypatch: pytest.MonkeyPatch, estimated: int
+) -> None:
+    read = FakeReader.inputs
+
+    def fussy(self: FakeReader, image: Image.Image) -> dict[str, torch.Tensor]:
+        if np.asarray(image).mean() == 0:
+            raise ZeroDivisionError("absolute aspect ratio")
+        return read(self, image)
+
+    monkeypatch.setattr(FakeReader, "inputs", fussy)
+    monkeypatch.setattr("makd.extraction.ESTIMATED_IMAGES", estimated)
+    _, report = ask(store, images, QUESTIONS)
+    assert report.asked == 27
+    assert list(report.unreadable.values()) == [
+        f"{images.iloc[0]} is refused by the model's processor: ZeroDivisionError: absolute aspect ratio"
+    ]
+
+
+def test_the_estimate_keeps_nothing(store: AnswerStore, images: pd.Series, capsys: pytest.CaptureFixture[str]) -> None:
+    every = np.ones(len(images), bool)
+    log: list[tuple[int, int]] = []
+    wanted = Wanted(images, QUESTIONS, [], every, ~every)
+    report = ask_missing(store, wanted, lambda some: FakeScorer(some, log, 10**6), RUNTIME, really=False)
+    assert (report.asked, store.parts()) == (0, [])
+    assert "3 questions: 10 tokens and 1e+03 FLOP an image" in capsys.readouterr().out
+    assert log == [(4, 3)], "a few images for the clock"
+
+
+def test_an_answer_that_is_no_number_stops_the_run_and_names_the_picture(
+    store: AnswerStore, images: pd.Series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = FakeScorer.score
+
+    def overflowing(self: FakeScorer, batch: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+        found = score(self, batch)
+        return found.masked_fill(found == 120, float("inf"))  # the seventh picture
+
+    monkeypatch.setattr(FakeScorer, "score", overflowing)
+    with pytest.raises(UserError, match=r"6\.png are not finite; set extract_logits.dtype"):
+        ask(store, images, QUESTIONS)
+    assert len(store.parts()) == 1, "the shard before it"
+
+
+def test_what_the_self_test_saw_is_kept_and_little_mass_is_warned_of(
+    store: AnswerStore, images: pd.Series, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(store, images[:2], QUESTIONS)
+    assert "warning" not in capsys.readouterr().out
+    seen = SelfTest(1e-7, 6, 0.4, 0.1, {"The": 5, "A": 1})
+    self_test = FakeScorer.self_test
+    monkeypatch.setattr(FakeScorer, "self_test", lambda self, images: (self_test(self, images), seen)[1])
+    ask(store, images, QUESTIONS)
+    assert "warning: over 6 questions the model would rather begin with 'The' (5), 'A' (1)" in capsys.readouterr().out
+    audit = json.loads((store.folder / "audit.json").read_text())
+    assert (audit["mass"], audit["least_mass"], audit["pairs"], audit["difference"]) == (0.4, 0.1, 6, 1e-7)

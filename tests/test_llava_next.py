@@ -18,6 +18,8 @@ from transformers import (
 )
 
 from makd.scorer import Scorer, p_yes
+from makd.vlm import VLM
+from tests.asking import plain, score
 from tests.tiny_models import tiny_tokenizer
 
 CHAT_TEMPLATE = (
@@ -105,7 +107,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def scorer(folder: Path) -> Scorer:
-    return Scorer(folder, QUESTIONS)
+    return Scorer(VLM(folder), QUESTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -126,18 +128,14 @@ def test_an_image_has_the_tokens_of_its_tiles(scorer: Scorer, images: list[Image
     for image, ((rows, columns), height, width) in zip(images, SIZES.values(), strict=True):
         inputs = scorer.conversation.inputs(image)
         assert inputs["pixel_values"].shape == (1, 1 + rows * columns, 3, TILE, TILE)
-        tokens = (inputs["input_ids"] == scorer.image_token).sum().item()
+        tokens = (inputs["input_ids"] == scorer.vlm.image_token).sum().item()
         assert tokens == (TILE // PATCH) ** 2 + height * (width + 1)
 
 
 def test_packed_equals_one_by_one(scorer: Scorer, images: list[Image.Image]) -> None:
     assert scorer.self_test(images).difference <= 1e-5
     batch = [*images, images[0]]  # two alike are read together
-    found = scorer.score([scorer.conversation.inputs(image) for image in batch])
-    yes_no = list(scorer.conversation.answer_ids)
-    plain = torch.stack(
-        [torch.stack([scorer.one_by_one(image, k)[1][yes_no] for k in range(len(QUESTIONS))]) for image in batch]
-    )
-    assert (p_yes(found) - p_yes(plain)).abs().max() <= 1e-5
-    assert p_yes(plain).std(dim=0).min() > 0.02, "answers that do not depend on the image prove nothing"
-    assert p_yes(plain).std(dim=1).mean() > 0.1
+    expected = plain(scorer, batch)
+    assert (p_yes(score(scorer, batch)) - p_yes(expected)).abs().max() <= 1e-5
+    assert p_yes(expected).std(dim=0).min() > 0.02, "answers that do not depend on the image prove nothing"
+    assert p_yes(expected).std(dim=1).mean() > 0.1

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from makd.extraction import ask_missing
@@ -11,6 +12,8 @@ from makd.questions import Question
 from makd.runtime import Runtime
 from makd.scorer import Scorer
 from makd.store import AnswerStore
+from makd.vlm import VLM
+from makd.wanted import Wanted
 from stages.prepare_dataset import Params, prepare_dataset
 
 PHOTOS = Path(os.environ.get("MAKD_PHOTOS", "absent"))
@@ -31,8 +34,8 @@ def test_photos_are_listed_hashed_and_answered(folder: Path, tmp_path: Path) -> 
     images = rows.drop_duplicates("image_id").set_index("image_id")["path"][::50]
     questions = [Question(text="Is there a bird in the image?"), Question(text="Does the object have wheels?")]
     store = AnswerStore(tmp_path / "answers", {})
-    report = ask_missing(
-        store, images, questions, lambda asked: Scorer("data/tiny_vlm", [question.text for question in asked]), RUNTIME
-    )
+    vlm, every = VLM("data/tiny_vlm"), np.ones(len(images), bool)
+    wanted = Wanted(images, questions, [], every, ~every)
+    report = ask_missing(store, wanted, lambda asked: Scorer(vlm, [question.text for question in asked]), RUNTIME)
     assert report.asked == 2 * len(images)
     assert not store.read(list(images.index), [question.id for question in questions]).missing.any()

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import transformers as hf
 from PIL import Image
 
 from makd.errors import UserError
 from makd.packing import Pack
 from makd.scorer import Scorer, alike, p_yes
+from makd.vlm import VLM
+from tests.asking import plain, score
 from tests.tiny_models import (
     ONE_BY_ONE,
     SHARING,
@@ -41,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def scorer(folder: Path) -> Scorer:
-    return Scorer(folder, QUESTIONS)
+    return Scorer(VLM(folder), QUESTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -50,30 +51,18 @@ def images() -> list[Image.Image]:
     return [Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)) for size in SIZES]
 
 
-def plain(scorer: Scorer, images: list[Image.Image]) -> torch.Tensor:
-    """The reference: the model's own logits, a forward pass each."""
-    yes_no = list(scorer.conversation.answer_ids)
-    return torch.stack(
-        [torch.stack([scorer.one_by_one(image, k)[1][yes_no] for k in range(len(QUESTIONS))]) for image in images]
-    )
-
-
-def score(scorer: Scorer, images: list[Image.Image]) -> torch.Tensor:
-    scorer.prepare(images[0])
-    return scorer.score([scorer.reader.inputs(image) for image in images])
-
-
 @pytest.fixture(scope="module")
 def reference(folder: Path, images: list[Image.Image]) -> torch.Tensor:
-    return plain(Scorer(folder, QUESTIONS), images)
+    return plain(Scorer(VLM(folder), QUESTIONS), images)
 
 
 @pytest.mark.parametrize("architecture", SHARING)
 def test_a_shared_prefix_changes_no_answer(architecture: str, tmp_path: Path, images: list[Image.Image]) -> None:
-    scorer = Scorer(SHARING[architecture](tmp_path), QUESTIONS)
+    scorer = Scorer(VLM(SHARING[architecture](tmp_path)), QUESTIONS)
     assert scorer.why_one_by_one is None
     expected = p_yes(plain(scorer, images))
     assert expected.std() > 0.1, "answers that do not vary prove nothing"
+    assert expected.std(dim=0).max() > 0.1, "nor do those that do not depend on the image"
     found = p_yes(score(scorer, images))
     assert (found - expected).abs().max() <= 1e-5
     backwards = p_yes(score(scorer, images[::-1])).flip(0)
@@ -82,14 +71,14 @@ def test_a_shared_prefix_changes_no_answer(architecture: str, tmp_path: Path, im
 
 @pytest.mark.parametrize("architecture", ONE_BY_ONE)
 def test_what_cannot_share_is_read_one_by_one(architecture: str, tmp_path: Path, images: list[Image.Image]) -> None:
-    scorer = Scorer(ONE_BY_ONE[architecture](tmp_path), QUESTIONS)
+    scorer = Scorer(VLM(ONE_BY_ONE[architecture](tmp_path)), QUESTIONS)
     assert scorer.why_one_by_one is not None
     assert scorer.self_test(images[:1]).difference == 0
     assert (p_yes(score(scorer, images[:3])) - p_yes(plain(scorer, images[:3]))).abs().max() <= 1e-5
 
 
 def test_one_by_one_can_be_asked_for(folder: Path, images: list[Image.Image], reference: torch.Tensor) -> None:
-    scorer = Scorer(folder, QUESTIONS, share=False)
+    scorer = Scorer(VLM(folder), QUESTIONS, share=False)
     assert scorer.why_one_by_one == "extract_logits.shared_prefix is false"
     assert (p_yes(score(scorer, images)) - p_yes(reference)).abs().max() <= 1e-5
 
@@ -98,7 +87,7 @@ def test_the_self_test_catches_a_model_that_must_not_share(
     tmp_path: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("makd.scorer.why_not_shared", lambda config: None)
-    scorer = Scorer(ONE_BY_ONE["PaliGemma"](tmp_path), QUESTIONS)
+    scorer = Scorer(VLM(ONE_BY_ONE["PaliGemma"](tmp_path)), QUESTIONS)
     with pytest.raises(UserError, match="shared_prefix to false"):
         scorer.self_test(images[1:3])
 
@@ -107,8 +96,8 @@ def test_the_self_test_catches_a_model_that_must_not_share(
 def test_the_self_test_catches_m_rope_without_its_delta(
     architecture: str, tmp_path: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer = Scorer(SHARING[architecture](tmp_path), QUESTIONS)
-    forward = type(scorer.model.base_model).forward
+    scorer = Scorer(VLM(SHARING[architecture](tmp_path)), QUESTIONS)
+    forward = type(scorer.vlm.model.base_model).forward
 
     def forgetful(self: torch.nn.Module, *args: object, **kwargs: object) -> object:
         found = forward(self, *args, **kwargs)
@@ -116,7 +105,7 @@ def test_the_self_test_catches_m_rope_without_its_delta(
             self.rope_deltas = torch.zeros(1, 1, dtype=torch.int64)  # as if an image had a position a token
         return found
 
-    monkeypatch.setattr(type(scorer.model.base_model), "forward", forgetful)
+    monkeypatch.setattr(type(scorer.vlm.model.base_model), "forward", forgetful)
     with pytest.raises(UserError, match="self-test"):
         scorer.self_test(images[1:3])
 
@@ -128,7 +117,7 @@ def test_the_self_test_catches_a_mask_that_ignores_the_window(
     mask = Pack.mask
     monkeypatch.setattr(Pack, "mask", lambda self, prefix, dtype, window: mask(self, prefix, dtype))
     with pytest.raises(UserError, match="self-test"):
-        Scorer(SHARING[architecture](tmp_path), QUESTIONS).self_test(images[1:3])
+        Scorer(VLM(SHARING[architecture](tmp_path)), QUESTIONS).self_test(images[1:3])
 
 
 CAPPED = {"text": "gemma2", "head_dim": 16, "final_logit_softcapping": 2.0, "layer_types": ["full_attention"] * 3}
@@ -139,29 +128,14 @@ def test_the_two_rows_follow_what_the_model_does_to_its_logits(
     tmp_path: Path, images: list[Image.Image], save: Callable[..., Path], capped: bool
 ) -> None:
     """Transformers' LLaVA-NeXT leaves out the cap that its language model asks for; PaliGemma does not."""
-    scorer = Scorer(save(tmp_path, **CAPPED), QUESTIONS, attention="eager")
+    scorer = Scorer(VLM(save(tmp_path, **CAPPED), attention="eager"), QUESTIONS)
     assert scorer.self_test(images[:2]).difference <= 1e-5
     found = score(scorer, images[:2])
     assert (p_yes(found) - p_yes(plain(scorer, images[:2]))).abs().max() <= 1e-5
     assert bool(found.abs().max() < 2) is capped
-    scorer.bias = torch.tensor([3.0, 0.0])
+    scorer.bias = torch.tensor([3.0, 0.0])  # so that neither rule gives the model's own logits
     with pytest.raises(UserError, match="from its last hidden state"):
         scorer.self_test(images[:2])
-
-
-def test_rotary_frequencies_that_were_never_filled_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = hf.AutoModelForImageTextToText.from_pretrained
-
-    def careless(*args: object, **kwargs: object) -> torch.nn.Module:
-        model: torch.nn.Module = load(*args, **kwargs)
-        for name, values in model.named_buffers():
-            if "inv_freq" in name:
-                values.fill_(0.1)
-        return model
-
-    monkeypatch.setattr(hf.AutoModelForImageTextToText, "from_pretrained", careless)
-    with pytest.raises(UserError, match=r"inv_freq of .* is not what its configuration says"):
-        Scorer(folder, QUESTIONS)
 
 
 def test_a_batch_that_does_not_fit_is_halved(
@@ -204,7 +178,7 @@ def test_neither_the_order_of_questions_nor_of_images_changes_an_answer(
     folder: Path, scorer: Scorer, images: list[Image.Image]
 ) -> None:
     forward = score(scorer, images)
-    backward = score(Scorer(folder, QUESTIONS[::-1]), images[::-1])
+    backward = score(Scorer(VLM(folder), QUESTIONS[::-1]), images[::-1])
     assert (forward - backward.flip(0, 1)).abs().max() <= 1e-5
 
 
@@ -263,7 +237,7 @@ def test_the_self_test_reports_agreement_and_mass(scorer: Scorer, images: list[I
 
 
 def test_bfloat16_keeps_float32_answers(folder: Path, images: list[Image.Image], reference: torch.Tensor) -> None:
-    found = score(Scorer(folder, QUESTIONS, dtype=torch.bfloat16), images)
+    found = score(Scorer(VLM(folder, dtype=torch.bfloat16), QUESTIONS), images)
     assert found.dtype == torch.float32
     assert len(set(found.flatten().tolist())) > 0.9 * found.numel(), "the grid of bfloat16 would give many ties"
     assert (p_yes(found) - p_yes(reference)).abs().mean() < 0.1
@@ -280,12 +254,7 @@ def test_answers_are_found_behind_the_prompt(scorer: Scorer) -> None:
 )
 def test_answers_that_cannot_be_told_apart_are_refused(folder: Path, answers: tuple[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        Scorer(folder, QUESTIONS, answers=answers)
-
-
-def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere cannot be loaded"):
-        Scorer(tmp_path / "nowhere", QUESTIONS)
+        Scorer(VLM(folder), QUESTIONS, answers=answers)
 
 
 def test_a_model_without_a_chat_template_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -293,7 +262,7 @@ def test_a_model_without_a_chat_template_is_refused(folder: Path, tmp_path: Path
         if file.name != "chat_template.jinja":
             (tmp_path / file.name).write_bytes(file.read_bytes())
     with pytest.raises(UserError, match="no chat template"):
-        Scorer(tmp_path, QUESTIONS)
+        Scorer(VLM(tmp_path), QUESTIONS)
 
 
 @pytest.fixture
@@ -307,7 +276,7 @@ def question_first(folder: Path, tmp_path: Path) -> Path:
 
 def test_a_template_with_the_question_first_is_refused(question_first: Path, images: list[Image.Image]) -> None:
     with pytest.raises(UserError, match="question before the image"):
-        Scorer(question_first, QUESTIONS).prepare(images[0])
+        Scorer(VLM(question_first), QUESTIONS).prepare(images[0])
 
 
 def test_images_are_alike_when_their_tokens_and_shapes_are() -> None:
@@ -315,3 +284,29 @@ def test_images_are_alike_when_their_tokens_and_shapes_are() -> None:
     other_text = one | {"input_ids": torch.tensor([[1, 3]])}
     other_shape = one | {"pixel_values": torch.zeros(2, 3, 4, 4)}
     assert alike([one, other_text, one, other_shape]) == [[0, 2], [1], [3]]
+
+
+def test_answers_that_are_no_numbers_fail_the_self_test(
+    scorer: Scorer, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Scorer.hidden_in_one_go
+    monkeypatch.setattr(Scorer, "hidden_in_one_go", lambda self, batch: whole(self, batch) * float("nan"))
+    with pytest.raises(UserError, match="self-test"):
+        scorer.self_test(images[:2])
+
+
+def test_text_behind_the_image_that_depends_on_it_is_refused(scorer: Scorer, images: list[Image.Image]) -> None:
+    scorer.prepare(images[0])
+    assert scorer.branches is not None
+    scorer.branches.tail.append(7)
+    with pytest.raises(UserError, match="shared_prefix to false"):
+        scorer.score([scorer.reader.inputs(images[0])])
+
+
+def test_the_cost_counts_every_token_once(scorer: Scorer, images: list[Image.Image]) -> None:
+    scorer.prepare(images[0])
+    small, large = (scorer.cost(scorer.reader.inputs(image)) for image in (images[0], images[5]))
+    prompts = [scorer.conversation.inputs(images[0], k)["input_ids"].shape[1] for k in range(len(QUESTIONS))]
+    assert max(prompts) < small.tokens < sum(prompts)
+    assert large.tokens - small.tokens == 6 * 4, "six tiles more, of four tokens"
+    assert large.flops > small.flops > 0

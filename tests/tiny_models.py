@@ -60,10 +60,16 @@ def tiny_tokenizer(*special: str, texts: Sequence[str] = (TEXT,), **roles: str) 
 
 
 def save(model_class: type, config: Any, processor: Any, folder: Path, seed: int, louder: float = 1.0) -> Path:
-    """A model of random weights; `louder` scales the output matrix where answers would hardly vary."""
+    """A model of random weights; `louder` scales the output matrix where answers would hardly vary.
+
+    The vision tower's are larger than its own initialisation: else answers would hardly depend on the image.
+    """
     torch.manual_seed(seed)
     model = model_class(config)
     with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "language_model" not in name and "lm_head" not in name and parameter.dim() > 1:
+                parameter.normal_(std=0.3)
         model.get_output_embeddings().weight.mul_(louder)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -74,49 +80,79 @@ def text_config(tokenizer: hf.PreTrainedTokenizerFast, model_type: str, **change
     return TEXT_CONFIG | {"model_type": model_type, "vocab_size": len(tokenizer)} | changes
 
 
-def save_tiny_internvl(folder: Path, seed: int = 0) -> Path:
-    """InternVL: 4 tokens a tile, up to 6 tiles and a thumbnail."""
-    tokenizer = tiny_tokenizer(
-        start_image_token="<img>", end_image_token="</img>", context_image_token="<IMG_CONTEXT>", video_token="<video>"
-    )
-    processor = hf.InternVLProcessor(
-        image_processor=hf.GotOcr2ImageProcessor(size=SIDE, crop_to_patches=True, min_patches=1, max_patches=6),
-        tokenizer=tokenizer,
-        video_processor=hf.InternVLVideoProcessor(size=SIDE),
-        image_seq_length=4,
+def internvl_processor(
+    *, tile_px: int, tokens_a_tile: int, max_tiles: int, texts: Sequence[str] = (TEXT,)
+) -> hf.InternVLProcessor:
+    side = {"height": tile_px, "width": tile_px}
+    return hf.InternVLProcessor(
+        image_processor=hf.GotOcr2ImageProcessor(size=side, crop_to_patches=True, min_patches=1, max_patches=max_tiles),
+        tokenizer=tiny_tokenizer(
+            start_image_token="<img>",
+            end_image_token="</img>",
+            context_image_token="<IMG_CONTEXT>",
+            video_token="<video>",
+            texts=texts,
+        ),
+        video_processor=hf.InternVLVideoProcessor(size=side),
+        image_seq_length=tokens_a_tile,
         chat_template=chat_template("<IMG_CONTEXT>"),
     )
-    config = hf.InternVLConfig(
-        vision_config=VISION_CONFIG | {"image_size": [32, 32], "patch_size": [8, 8]},
-        text_config=text_config(tokenizer, "qwen2"),
-        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
-        image_seq_length=4,
+
+
+def internvl_config(processor: hf.InternVLProcessor, vision: dict[str, Any], text: dict[str, Any]) -> hf.InternVLConfig:
+    """`vision` has numbers for image_size and patch_size; `text` gets the tokenizer's vocabulary if it names none."""
+    square = {key: [vision[key]] * 2 for key in ("image_size", "patch_size")}
+    return hf.InternVLConfig(
+        vision_config=vision | square,
+        text_config={"vocab_size": len(processor.tokenizer)} | text,
+        image_token_id=processor.tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=processor.image_seq_length,
+        tie_word_embeddings=text.get("tie_word_embeddings", True),
     )
+
+
+def save_tiny_internvl(folder: Path, seed: int = 0) -> Path:
+    """InternVL: 4 tokens a tile, up to 6 tiles and a thumbnail."""
+    processor = internvl_processor(tile_px=32, tokens_a_tile=4, max_tiles=6)
+    config = internvl_config(processor, VISION_CONFIG, TEXT_CONFIG | {"model_type": "qwen2"})
     return save(hf.InternVLForConditionalGeneration, config, processor, folder, seed)
 
 
-def save_tiny_llava_next(folder: Path, seed: int = 0, text: str = "llama", **changes: Any) -> Path:
-    """LLaVA-NeXT: a base image and tiles of any aspect ratio, 16 tokens each."""
-    tokenizer = tiny_tokenizer(image_token="<image>")
-    grid = [[32, 64], [64, 32], [64, 64], [32, 96], [96, 32]]
-    processor = hf.LlavaNextProcessor(
+def llava_next_processor(
+    *, tile_px: int, patch_px: int, grid: list[list[int]], texts: Sequence[str] = (TEXT,)
+) -> hf.LlavaNextProcessor:
+    return hf.LlavaNextProcessor(
         image_processor=hf.LlavaNextImageProcessor(
-            size={"shortest_edge": 32}, crop_size=SIDE, image_grid_pinpoints=grid
+            size={"shortest_edge": tile_px},
+            crop_size={"height": tile_px, "width": tile_px},
+            image_grid_pinpoints=grid,
         ),
-        tokenizer=tokenizer,
-        patch_size=8,
+        tokenizer=tiny_tokenizer(image_token="<image>", texts=texts),
+        patch_size=patch_px,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         chat_template=chat_template("<image>"),
     )
-    config = hf.LlavaNextConfig(
-        vision_config=hf.CLIPVisionConfig(**VISION_CONFIG),
-        text_config=hf.CONFIG_MAPPING[text](**text_config(tokenizer, text, **changes)),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        image_grid_pinpoints=grid,
+
+
+def llava_next_config(
+    processor: hf.LlavaNextProcessor, vision: dict[str, Any], text: dict[str, Any]
+) -> hf.LlavaNextConfig:
+    return hf.LlavaNextConfig(
+        vision_config=hf.CLIPVisionConfig(**vision),
+        text_config=hf.CONFIG_MAPPING[text["model_type"]](**{"vocab_size": len(processor.tokenizer)} | text),
+        image_token_index=processor.tokenizer.convert_tokens_to_ids("<image>"),
+        image_grid_pinpoints=processor.image_processor.image_grid_pinpoints,
         vision_feature_layer=-2,
-        image_seq_length=16,
+        image_seq_length=(vision["image_size"] // vision["patch_size"]) ** 2,
     )
+
+
+def save_tiny_llava_next(folder: Path, seed: int = 0, text: str = "llama", **changes: Any) -> Path:
+    """LLaVA-NeXT: a base image and tiles of any aspect ratio, 16 tokens each."""
+    grid = [[32, 64], [64, 32], [64, 64], [32, 96], [96, 32]]
+    processor = llava_next_processor(tile_px=32, patch_px=8, grid=grid)
+    config = llava_next_config(processor, VISION_CONFIG, TEXT_CONFIG | {"model_type": text} | changes)
     return save(hf.LlavaNextForConditionalGeneration, config, processor, folder, seed)
 
 
@@ -168,6 +204,14 @@ def qwen_tokens(tokenizer: hf.PreTrainedTokenizerFast) -> dict[str, int]:
     return dict(zip(names, tokenizer.convert_tokens_to_ids(list(QWEN_SPECIAL)), strict=True))
 
 
+QWEN_VISION = {
+    "depth": 2,
+    "hidden_size": 32,
+    "out_hidden_size": 64,
+    "intermediate_size": 64,
+    "num_heads": 2,
+    "patch_size": 8,
+}
 M_ROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
 
 
@@ -186,16 +230,7 @@ def save_tiny_qwen2_5_vl(folder: Path, seed: int = 0) -> Path:
     """Qwen2.5-VL: the same with windowed attention in the tower."""
     processor = qwen_processor(hf.Qwen2_5_VLProcessor, hf.Qwen2VLVideoProcessor, patch=8)
     config = hf.Qwen2_5_VLConfig(
-        vision_config={
-            "depth": 2,
-            "hidden_size": 32,
-            "out_hidden_size": 64,
-            "intermediate_size": 64,
-            "num_heads": 2,
-            "patch_size": 8,
-            "window_size": 32,
-            "fullatt_block_indexes": [1],
-        },
+        vision_config=QWEN_VISION | {"window_size": 32, "fullatt_block_indexes": [1]},
         text_config=text_config(processor.tokenizer, "qwen2_5_vl_text", rope_parameters=M_ROPE),
         **qwen_tokens(processor.tokenizer),
     )
@@ -206,16 +241,7 @@ def save_tiny_qwen3_vl(folder: Path, seed: int = 0) -> Path:
     """Qwen3-VL: interleaved M-RoPE, and features of several tower layers added inside the language model."""
     processor = qwen_processor(hf.Qwen3VLProcessor, hf.Qwen3VLVideoProcessor, patch=8)
     config = hf.Qwen3VLConfig(
-        vision_config={
-            "depth": 3,
-            "hidden_size": 32,
-            "out_hidden_size": 64,
-            "intermediate_size": 64,
-            "num_heads": 2,
-            "patch_size": 8,
-            "num_position_embeddings": 64,
-            "deepstack_visual_indexes": [0, 1],
-        },
+        vision_config=QWEN_VISION | {"num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]},
         text_config=text_config(processor.tokenizer, "qwen3_vl_text", head_dim=16, rope_parameters=M_ROPE),
         **qwen_tokens(processor.tokenizer),
     )
@@ -317,15 +343,7 @@ def save_tiny_qwen3_5(folder: Path, seed: int = 0) -> Path:
     """Qwen3.5: recurrent layers between those with attention."""
     processor = qwen_processor(hf.Qwen3VLProcessor, hf.Qwen3VLVideoProcessor, patch=8)
     config = hf.Qwen3_5Config(
-        vision_config={
-            "depth": 2,
-            "hidden_size": 32,
-            "out_hidden_size": 64,
-            "intermediate_size": 64,
-            "num_heads": 2,
-            "patch_size": 8,
-            "num_position_embeddings": 64,
-        },
+        vision_config=QWEN_VISION | {"num_position_embeddings": 64},
         text_config=text_config(
             processor.tokenizer,
             "qwen3_5_text",

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import stages.evaluate
 from makd.errors import UserError
 from makd.files import write_json
 from makd.params import validate
@@ -236,3 +237,17 @@ def test_the_command_finds_the_truth_in_the_main_checkout(made_up: MadeUpRuns, t
     subprocess.run([sys.executable, "-m", "stages.evaluate", *options], cwd=made_up.root, env=environment, check=True)
     metrics = json.loads((made_up.root / "reports/metrics.json").read_text())
     assert metrics["teacher"]["truth"]["questions"] == 2
+
+
+def test_the_command_looks_for_no_truth_about_another_dataset(
+    made_up: MadeUpRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list may lie anywhere: its paths may be shorter than those of the birds."""
+    params = {"dataset": "list", "models": ["resnet10t"], "seeds": [0], "evaluate": BLOCK, "alpha": 3}
+    (made_up.root / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(made_up.root)
+    monkeypatch.setattr(stages.evaluate, "attributes_beside", lambda manifest: 1 / 0)
+    options = "--manifest data/manifest.parquet --aspects data/aspects.parquet --runs models --facts f --out reports"
+    monkeypatch.setattr(sys, "argv", ["evaluate", *options.split()])
+    stages.evaluate.main()
+    assert json.loads((made_up.root / "reports/metrics.json").read_text())["teacher"]["truth"] == "absent"

@@ -15,13 +15,15 @@ from PIL import Image
 import makd.extraction
 from makd.aspects import question_columns, read_aspects
 from makd.errors import UserError
+from makd.files import cache_dir
 from makd.manifest import read_manifest, write_manifest
 from makd.pictures import image_id
 from makd.questions import Question, write_questions
 from makd.runtime import Runtime
 from makd.scorer import Scorer
-from makd.store_upkeep import unused_days
+from makd.store_upkeep import problems, unused_days
 from stages.extract_logits import Params, extract_logits
+from tests.fake_extraction import extract_params
 from tests.tiny_models import save_tiny_internvl
 
 RUNTIME = Runtime(workers=0, shard_images=4, progress=False, device="cpu")
@@ -56,20 +58,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 
 def params(model: Path, n_questions: int = 3, **changed: Any) -> Params:
-    block: dict[str, Any] = {
-        "backend": "transformers",
-        "model": str(model),
-        "revision": None,
-        "dtype": "float32",
-        "quantization": None,
-        "attention": "sdpa",
-        "shared_prefix": True,
-        "answers": ["Yes", "No"],
-        "processor": {},
-        "splits": ["train", "test"],
-        "zero_shot_splits": [],
-    }
-    return Params.model_validate({"n_questions": n_questions, "extract_logits": block | changed})
+    return extract_params(model, n_questions, **{"splits": ["train", "test"]} | changed)
 
 
 def asked(capsys: pytest.CaptureFixture[str]) -> int:
@@ -88,6 +77,7 @@ def test_every_image_is_asked_every_question(
     assert table[QUESTIONS].notna().all(axis=None)
     assert table[QUESTIONS].std().min() > 1e-3
     assert len(pd.read_parquet(files["answers"])) == asked(capsys) == N_IMAGES * 3
+    assert list(problems(cache_dir() / "answers")) == [], "what a run leaves is what verify expects"
 
 
 def test_a_second_run_asks_nothing_and_gives_the_same_bytes(
@@ -217,8 +207,8 @@ def test_classes_are_asked_where_that_is_wanted_and_kept_apart(
     assert asked(capsys) == N_IMAGES * 3 + 1 * 2, "the one test image, two classes"
     table = pd.read_parquet(files["zero_shot"])
     assert list(table["split"]) == ["test"]
-    assert list(table.columns[-2:]) == ["a", "b"]
-    assert table[["a", "b"]].notna().all(axis=None)
+    assert list(table.columns[-2:]) == ["class: a", "class: b"]
+    assert table[["class: a", "class: b"]].notna().all(axis=None)
     assert question_columns(read_aspects(files["aspects"])) == QUESTIONS
     assert len(pd.read_parquet(files["answers"])) == N_IMAGES * 3 + 2
 
@@ -276,10 +266,15 @@ def test_all_that_params_say_of_the_model_reaches_it(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        seen.update(kwargs, model=args[0], messages=args[1])
+    def load(model: Path, **kwargs: Any) -> str:
+        seen.update(kwargs, model=model)
+        return "the model"
+
+    def refuse(vlm: str, messages: list[str], answers: tuple[str, str], share: bool) -> None:
+        seen.update(vlm=vlm, messages=messages, answers=answers, share=share)
         raise UserError("enough")
 
+    monkeypatch.setattr("makd.vlm.VLM", load)
     monkeypatch.setattr("makd.scorer.Scorer", refuse)
     changed: dict[str, Any] = {
         "dtype": "bfloat16",
@@ -294,6 +289,7 @@ def test_all_that_params_say_of_the_model_reaches_it(
         extract_logits(params(model, **changed), Runtime(**RUNTIME.model_dump() | {"device_map": "auto"}), **files)
     assert seen == {
         "model": model,
+        "vlm": "the model",
         "messages": [f"{text} Yes or No?" for text in QUESTIONS],
         "dtype": torch.bfloat16,
         "attention": "eager",

@@ -24,6 +24,8 @@ from transformers import (
 
 from makd.errors import UserError
 from makd.scorer import Scorer, p_yes
+from makd.vlm import VLM
+from tests.asking import plain, score
 from tests.tiny_models import tiny_tokenizer
 from tests.tools.published_internvl2 import (
     ADDED,
@@ -163,7 +165,7 @@ def test_a_wrong_conversion_does_not_pass(
 
 
 def test_the_scorer_takes_it(converted: Path, images: dict[tuple[int, int], Image.Image]) -> None:
-    scorer = Scorer(converted, QUESTIONS)
+    scorer = Scorer(VLM(converted), QUESTIONS)
     prompt = scorer.conversation.prompts[0]
     assert prompt == (
         f"<|im_start|>system\n{SYSTEM}<|im_end|><|im_start|>user\n<IMG_CONTEXT>\n{QUESTIONS[0]}<|im_end|>"
@@ -173,20 +175,16 @@ def test_the_scorer_takes_it(converted: Path, images: dict[tuple[int, int], Imag
     # Below the maximum length: there one base of the rotary positions holds for all sequences
     some = [images[SHORT], images[64, 32]]
     assert scorer.self_test(some).difference <= 1e-5
-    answers = list(scorer.conversation.answer_ids)
-    plain = torch.stack(
-        [torch.stack([scorer.one_by_one(image, k)[1][answers] for k in range(len(QUESTIONS))]) for image in some]
-    )
-    found = scorer.score([scorer.conversation.inputs(image) for image in some])
-    assert (p_yes(found) - p_yes(plain)).abs().max() <= 1e-5
-    assert p_yes(plain).std() > 0.05
+    expected = p_yes(plain(scorer, some))
+    assert (p_yes(score(scorer, some)) - expected).abs().max() <= 1e-5
+    assert expected.std() > 0.05
 
 
 def test_token_ids_are_those_of_the_published_tokenizer(
     converted: Path, images: dict[tuple[int, int], Image.Image]
 ) -> None:
     """BOS in front, sentencepiece between the added tokens, an <IMG_CONTEXT> for four patches of each tile."""
-    scorer = Scorer(converted, QUESTIONS)
+    scorer = Scorer(VLM(converted), QUESTIONS)
     for size, tiles in ((SHORT, 1), (LONG, 13), ((64, 32), 3)):
         ids = scorer.conversation.inputs(images[size])["input_ids"][0].tolist()
         assert ids == [
@@ -327,12 +325,12 @@ def test_a_native_language_model_keeps_its_logits(tmp_path: Path, architecture: 
     state |= {"language_model." + name: tensor.clone() for name, tensor in language.state_dict().items()}
     source = save_published(tmp_path / "published", config, state, tokenizer=False)
     convert(source, tmp_path / "native", quiet)
-    scorer = Scorer(tmp_path / "native", QUESTIONS)
+    scorer = Scorer(VLM(tmp_path / "native"), QUESTIONS)
     assert scorer.conversation.prompts[0].startswith("<|im_start|>system\nanother<|im_end|>")
-    assert scorer.conversation.processor.tokenizer.decode([scorer.image_token]) == "<IMG_CONTEXT>"
+    assert scorer.conversation.processor.tokenizer.decode([scorer.vlm.image_token]) == "<IMG_CONTEXT>"
     ids = torch.tensor([scorer.conversation.ids(QUESTIONS[2])])
     with torch.inference_mode():
-        assert (scorer.model(input_ids=ids).logits - language(input_ids=ids).logits).abs().max() <= 1e-5
+        assert (scorer.vlm.model(input_ids=ids).logits - language(input_ids=ids).logits).abs().max() <= 1e-5
 
 
 def save_native_tokenizer(folder: Path, architecture: str) -> int:
