@@ -186,6 +186,14 @@ def test_a_picture_that_the_processor_refuses_costs_itself_also_where_it_is_the_
     ]
 
 
+def test_the_estimate_too_refuses_a_picture_that_has_changed(store: AnswerStore, images: pd.Series) -> None:
+    Path(images.iloc[0]).write_bytes(b"changed")
+    every = np.ones(len(images), bool)
+    wanted = Wanted(images, QUESTIONS, [], every, ~every)
+    with pytest.raises(UserError, match="has changed since the manifest"):
+        ask_missing(store, wanted, lambda some: FakeScorer(some, [], 10**6), RUNTIME, really=False)
+
+
 def test_the_estimate_keeps_nothing(store: AnswerStore, images: pd.Series, capsys: pytest.CaptureFixture[str]) -> None:
     every = np.ones(len(images), bool)
     log: list[tuple[int, int]] = []

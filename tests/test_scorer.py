@@ -138,6 +138,14 @@ def test_the_two_rows_follow_what_the_model_does_to_its_logits(
         scorer.self_test(images[:2])
 
 
+def test_the_bias_of_an_output_matrix_counts(folder: Path, images: list[Image.Image]) -> None:
+    vlm = VLM(folder)
+    vlm.head.bias = torch.nn.Parameter(torch.linspace(-5, 5, len(vlm.head.weight)), requires_grad=False)
+    scorer = Scorer(vlm, QUESTIONS)
+    assert scorer.self_test(images[:2]).difference <= 1e-5
+    assert (p_yes(score(scorer, images)) - p_yes(plain(scorer, images))).abs().max() <= 1e-5
+
+
 def test_a_batch_that_does_not_fit_is_halved(
     scorer: Scorer, images: list[Image.Image], reference: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

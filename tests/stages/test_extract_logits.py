@@ -21,8 +21,9 @@ from makd.pictures import image_id
 from makd.questions import Question, write_questions
 from makd.runtime import Runtime
 from makd.scorer import Scorer
+from makd.store import store_key
 from makd.store_upkeep import problems, unused_days
-from stages.extract_logits import Params, extract_logits
+from stages.extract_logits import Params, extract_logits, provenance
 from tests.fake_extraction import extract_params
 from tests.tiny_models import save_tiny_internvl
 
@@ -301,6 +302,31 @@ def test_all_that_params_say_of_the_model_reaches_it(
         "device": torch.device("cpu"),
         "device_map": "auto",
     }
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"dtype": "float16"},
+        {"quantization": "4bit"},
+        {"attention": "eager"},
+        {"shared_prefix": False},
+        {"answers": ["yes", "no"]},
+        {"processor": {"max_patches": 2}},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_the_key_holds_all_that_determines_a_number(
+    model: Path, files: dict[str, Path], changed: dict[str, Any]
+) -> None:
+    one, other = (params(model, **block).extract_logits for block in ({}, changed))
+    assert store_key(provenance(one, files["prompt"])) != store_key(provenance(other, files["prompt"]))
+
+
+def test_which_images_are_wanted_is_not_in_the_key(model: Path, files: dict[str, Path]) -> None:
+    one = params(model).extract_logits
+    other = params(model, splits=["train"], zero_shot_splits=["test"]).extract_logits
+    assert provenance(one, files["prompt"]) == provenance(other, files["prompt"])
 
 
 def test_other_weights_and_another_scoring_rule_ask_all_anew(
