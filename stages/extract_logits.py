@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from makd.errors import UserError, one_line_errors
 from makd.files import cache_dir
@@ -45,6 +45,12 @@ class ExtractLogitsParams(Block):
         if not all(answers) or answers[0] == answers[1]:
             raise ValueError("expected two different words, yes first")
         return answers
+
+    @model_validator(mode="after")
+    def in_16_bits(self) -> "ExtractLogitsParams":
+        if self.quantization and self.dtype == "float32":  # packed and alone would differ by more than float32 may
+            raise ValueError(f"quantization {self.quantization} needs a 16-bit dtype: bfloat16 or float16")
+        return self
 
     @field_validator("splits")
     @classmethod

@@ -308,7 +308,7 @@ def test_all_that_params_say_of_the_model_reaches_it(
     "changed",
     [
         {"dtype": "float16"},
-        {"quantization": "4bit"},
+        {"quantization": "4bit", "dtype": "bfloat16"},
         {"attention": "eager"},
         {"shared_prefix": False},
         {"answers": ["yes", "no"]},
@@ -319,7 +319,8 @@ def test_all_that_params_say_of_the_model_reaches_it(
 def test_the_key_holds_all_that_determines_a_number(
     model: Path, files: dict[str, Path], changed: dict[str, Any]
 ) -> None:
-    one, other = (params(model, **block).extract_logits for block in ({}, changed))
+    dtype = {"dtype": "bfloat16"} if "quantization" in changed else {}
+    one, other = (params(model, **block).extract_logits for block in (dtype, changed))
     assert store_key(provenance(one, files["prompt"])) != store_key(provenance(other, files["prompt"]))
 
 
@@ -403,3 +404,8 @@ def test_not_one_readable_picture_is_an_error(model: Path, files: dict[str, Path
 def test_answers_must_be_two_words(model: Path, answers: list[str]) -> None:
     with pytest.raises(ValueError, match="two different words"):
         params(model, answers=answers)
+
+
+def test_quantized_weights_need_a_16_bit_dtype(model: Path) -> None:
+    with pytest.raises(ValueError, match="8bit needs a 16-bit dtype: bfloat16 or float16"):
+        params(model, quantization="8bit")
