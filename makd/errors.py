@@ -11,9 +11,12 @@ class UserError(Exception):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the program with the message alone on a `UserError`; a defect of ours keeps its traceback."""
+    """End the program with the message alone on a `UserError` or Ctrl-C; a defect of ours keeps its traceback."""
     try:
         yield
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on after what was saved last", file=sys.stderr)
+        sys.exit(130)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -93,11 +93,13 @@ def ask_missing(
                 print_estimate(scorer, some, len(asked), runtime.workers)
             if not really:
                 continue
+            start, read = time.perf_counter(), 0
             with after_this_shard() as interrupted:
                 for shard in answer_in_shards(scorer, some, runtime, report):
                     store.add(shard.image_ids, [question.id for question in asked], shard.answers)
                     report.asked += shard.answers.z_yes.size
-                    bar.set_postfix_str(f"{(bar.format_dict['rate'] or 0) / len(asked):.3g} images/s", refresh=False)
+                    read += len(shard.image_ids)
+                    bar.set_postfix_str(f"{read / (time.perf_counter() - start):.3g} images/s", refresh=False)
                     bar.update(shard.answers.z_yes.size)
                     if interrupted.is_set():
                         raise KeyboardInterrupt

@@ -226,11 +226,7 @@ def main() -> None:
         parser.error("the makd arm needs --aspects, and the baseline takes none")
     params = (Params if arguments.arm == "makd" else BaselineParams).load()
     del arguments.arm
-    try:
-        train(params, Runtime.load(), **vars(arguments))
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on after the last epoch that was saved", file=sys.stderr)
-        sys.exit(130)
+    train(params, Runtime.load(), **vars(arguments))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,13 @@ def test_the_user_sees_the_message_alone(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == "error: alpha: got ten\n"
 
 
+def test_ctrl_c_ends_with_its_usual_code_and_says_what_comes_next(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, one_line_errors():
+        raise KeyboardInterrupt
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on after what was saved last\n"
+
+
 def test_a_defect_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError), one_line_errors():
         _ = 1 / 0

@@ -22,7 +22,7 @@ from makd import training
 from makd.aspects import KEY_COLUMNS
 from makd.augment import crop_and_resize
 from makd.checkpoints import Checkpoint
-from makd.errors import UserError
+from makd.errors import UserError, one_line_errors
 from makd.examples import Examples, TrainingExamples
 from makd.manifest import read_manifest, write_manifest
 from makd.params import read_params, validate
@@ -299,7 +299,7 @@ def test_ctrl_c_ends_with_130_and_keeps_the_checkpoint(
     monkeypatch.setattr(sys, "argv", ["train", *COMMAND])
     with monkeypatch.context() as context:
         ctrl_c_at_batch(context, 10)
-        with pytest.raises(SystemExit) as end:
+        with pytest.raises(SystemExit) as end, one_line_errors():
             main()
     assert end.value.code == 130
     assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == ["warning:", "interrupted;"]
