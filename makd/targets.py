@@ -13,7 +13,7 @@ AspectTargets = Literal["mllm", "random", "class_mean", "shuffled"]
 
 PYes = Float32[np.ndarray, "images aspects"]
 Labels = Int64[np.ndarray, " images"]
-BLOCK_IMAGES = 2**16
+BLOCK_IMAGES = 2**12
 """Images whose targets are drawn together."""
 
 

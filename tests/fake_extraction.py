@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,22 +17,16 @@ import makd.scorer
 import makd.vlm
 from makd.estimate import Cost
 from makd.manifest import write_manifest
-from makd.params import read_params
 from makd.pictures import image_id
 from makd.questions import Question, write_questions
 from makd.runtime import Runtime
 from makd.scorer import SelfTest
-from stages.extract_logits import Params, extract_logits
+from stages.extract_logits import extract_logits
+from tests.extract_params import extract_params
 
 QUESTIONS = ["Is it grey?", "Is it bright?", "Is it dark?"]
 SHARD = 4
 RUNTIME = Runtime(workers=0, shard_images=SHARD, progress=False, device="cpu")
-
-
-def extract_params(model: Path, n_questions: int, **changed: Any) -> Params:
-    """The stage's params: those of params.yaml, another model, and what is changed of its block."""
-    block = read_params()["extract_logits"] | {"model": str(model)} | changed
-    return Params.model_validate({"n_questions": n_questions, "extract_logits": block})
 
 
 class FakeReader:

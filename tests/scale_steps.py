@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from makd.store import Answers, AnswerStore
 from makd.store_upkeep import compact, contents
 from makd.targets import AspectTargets, keep_fraction
 from stages import extract_logits, train
+from tests.extract_params import extract_params
 
 N_IMAGES, N_QUESTIONS = 1_000_000, 100
 PART_IMAGES = 2_000
@@ -33,17 +34,7 @@ QUESTIONS = [Question(text=f"Is it number {k} of a hundred?") for k in range(N_Q
 
 
 def extraction(folder: Path) -> extract_logits.Params:
-    block: dict[str, Any] = {
-        "backend": "transformers",
-        "model": str(folder / "model"),
-        "revision": None,
-        "dtype": "float32",
-        "attention": "sdpa",
-        "answers": ["Yes", "No"],
-        "processor": {},
-        "splits": ["train", "val", "test"],
-    }
-    return extract_logits.Params.model_validate({"n_questions": N_QUESTIONS, "extract_logits": block})
+    return extract_params(folder / "model", N_QUESTIONS)
 
 
 def store_of(folder: Path) -> AnswerStore:
@@ -61,6 +52,7 @@ def make(folder: Path) -> str:
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "weights").write_bytes(b"abc")
     (folder / "ask.txt").write_text("$question Yes or No?\n")
+    (folder / "zero_shot.txt").write_text("Is this a $class_name?\n")
     write_questions(QUESTIONS, folder / "selected.json", model="m", prompt="p")
     number = np.arange(N_IMAGES)
     names = [f"class {label:03d}" for label in range(1000)]
@@ -84,6 +76,7 @@ def make(folder: Path) -> str:
 def compile_tables(folder: Path) -> str:
     """The stage, with nothing to ask."""
     paths = {"manifest": "manifest.parquet", "selected": "selected.json", "prompt": "ask.txt"}
+    paths |= {"zero_shot_prompt": "zero_shot.txt", "zero_shot": "zero_shot.parquet"}
     paths |= {"aspects": "aspects.parquet", "answers": "answers.parquet"}
     places = {name: folder / file for name, file in paths.items()}
     extract_logits.extract_logits(extraction(folder), Runtime(progress=False), **places)

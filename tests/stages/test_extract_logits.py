@@ -24,7 +24,7 @@ from makd.scorer import Scorer
 from makd.store import store_key
 from makd.store_upkeep import problems, unused_days
 from stages.extract_logits import Params, extract_logits, provenance
-from tests.fake_extraction import extract_params
+from tests.extract_params import extract_params
 from tests.tiny_models import save_tiny_internvl
 
 RUNTIME = Runtime(workers=0, shard_images=4, progress=False, device="cpu")
