@@ -116,7 +116,7 @@ def row(scorer: Scorer, tiles: int, size: tuple[int, int], device: torch.device,
     alone = seconds(one_by_one, device, rounds) / len(asked)
     packed = scorer.score([inputs])[0, asked]
     plain = torch.stack([scorer.two_rows(scorer.one_by_one(image, k)[0]).cpu() for k in asked])
-    prefix = inputs["input_ids"].shape[1] - len(scorer.branches.tail) + scorer.branches.shared
+    prefix = inputs["input_ids"].shape[1] - len(scorer.branches.tails[0]) + scorer.branches.shared
     lengths = [scorer.conversation.inputs(image, k)["input_ids"].shape[1] - prefix for k in questions]
     share = floor_flops(scorer.vlm.model.config, inputs["pixel_values"].shape[0], prefix, lengths) / each / rate
     difference = (p_yes(packed) - p_yes(plain)).abs().max().item()

@@ -62,7 +62,7 @@ def one_model(path: Path, image: Image.Image, texts: list[str]) -> dict[str, flo
         images=[[image]] * PADDED, text=scorer.conversation.prompts[:PADDED], return_tensors="pt", padding=True
     )
     config, tokens = scorer.vlm.model.config, scorer.branches.shared
-    prefix = int(inputs["input_ids"].shape[1]) - len(scorer.branches.tail) + tokens
+    prefix = int(inputs["input_ids"].shape[1]) - len(scorer.branches.tails[0]) + tokens
     lengths = [
         int(pair["input_ids"].shape[1]) - prefix
         for pair in map(lambda k: scorer.conversation.inputs(image, k), range(len(texts)))

@@ -61,6 +61,35 @@ def as_it_is(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return logits
 
 
+def frequencies_vary(config: Any, prefix: int, total: int) -> bool:
+    """Whether a prompt's rotary frequencies depend on its own length, where it has between `prefix` and `total` tokens.
+
+    "dynamic" makes them anew for every length beyond the original one, "longrope" has two sets that change over there.
+    """
+    text = config.get_text_config()
+    parameters = getattr(text, "rope_parameters", None) or {}
+    each = [values for values in parameters.values() if isinstance(values, dict)] or [parameters]
+    for values in each:
+        if "dynamic" in values.get("rope_type", "") and total > text.max_position_embeddings:
+            return True
+        if values.get("rope_type") == "longrope" and prefix <= values["original_max_position_embeddings"] < total:
+            return True
+    return False
+
+
+def forget_lengths(model: nn.Module) -> None:
+    """Back to the frequencies of short prompts: "dynamic" keeps those of the longest that it has seen."""
+    for _, module, _ in rotary_buffers(model):
+        types = getattr(module, "rope_type", None)
+        for layer_type, rope_type in types.items() if isinstance(types, dict) else [(None, types)]:
+            if "dynamic" in (rope_type or ""):
+                prefix = "" if layer_type is None else f"{layer_type}_"
+                buffer = getattr(module, f"{prefix}inv_freq")
+                original = getattr(module, f"{prefix}original_inv_freq").to(buffer.device)
+                module.register_buffer(f"{prefix}inv_freq", original, persistent=False)
+                setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
+
+
 def image_token_id(config: Any) -> int:
     for name in ("image_token_id", "image_token_index"):
         if getattr(config, name, None) is not None:

@@ -38,7 +38,7 @@ class WholeImages:
 class Branches:
     """The questions behind the part that they share."""
 
-    tail: list[int]  # the first question's tokens behind the image, to check that an image leaves them as they are
+    tails: list[list[int]]  # each question's tokens behind the image; an image must leave them as they are
     shared: int  # how many of those all questions have in common, so that they belong to the prefix
     packs: list[Pack]
 
@@ -113,7 +113,7 @@ class Conversation:
             raise UserError("the chat template of extract_logits.model puts the question before the image")
         tails = [ids[end:].tolist() for ids in prompts]
         shared = common_prefix(tails)
-        return Branches(tails[0], shared, packs([tail[shared:] for tail in tails], PACK_TOKENS))
+        return Branches(tails, shared, packs([tail[shared:] for tail in tails], PACK_TOKENS))
 
 
 def image_end(ids: Int[Tensor, " tokens"], image_token: int) -> int:

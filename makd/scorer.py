@@ -22,7 +22,14 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache
 
-from makd.architectures import Transform, logit_transforms, why_not_shared, windows
+from makd.architectures import (
+    Transform,
+    forget_lengths,
+    frequencies_vary,
+    logit_transforms,
+    why_not_shared,
+    windows,
+)
 from makd.conversation import Branches, Conversation, Inputs, Reader, WholeImages, image_end
 from makd.errors import UserError
 from makd.estimate import Cost
@@ -75,7 +82,7 @@ class Scorer:
         """Tokens and FLOPs of one image, counted while it is answered."""
         if self.why_one_by_one is None:
             assert self.branches is not None, "prepare() comes first"
-            prefix = inputs["input_ids"].shape[1] - len(self.branches.tail) + self.branches.shared
+            prefix = inputs["input_ids"].shape[1] - len(self.branches.tails[0]) + self.branches.shared
             tokens = prefix + sum(len(pack.ids) for pack in self.branches.packs)
         else:
             questions = range(len(self.conversation.prompts))
@@ -129,12 +136,15 @@ class Scorer:
         assert self.branches is not None, "prepare() comes first"
         ids = batch[0]["input_ids"]
         end = image_end(ids[0], self.vlm.image_token)
-        if ids[0, end:].tolist() != self.branches.tail:
+        if ids[0, end:].tolist() != self.branches.tails[0]:
             raise UserError(
                 f"{self.vlm.name} puts other text behind one image than behind another, so it cannot be shared; "
                 "set extract_logits.shared_prefix to false"
             )
         prefix = end + self.branches.shared
+        if frequencies_vary(self.vlm.config, prefix, end + max(map(len, self.branches.tails))):
+            return torch.stack([self.hidden_one_by_one(inputs, end) for inputs in batch])
+        forget_lengths(self.vlm.model)
         merged = self.vlm.to_model({name: torch.cat([inputs[name] for inputs in batch]) for name in batch[0]})
         # Whatever has a value a token is cut at the prefix: ids, masks, token types
         head = {
@@ -157,6 +167,11 @@ class Scorer:
             ).last_hidden_state
             found[:, list(pack.questions)] = hidden[:, pack.last].to(found)
         return found
+
+    def hidden_one_by_one(self, inputs: Inputs, end: int) -> Float[Tensor, "questions width"]:
+        """One plain pass a question, for an image whose prompts are of lengths that a shared prefix cannot have."""
+        assert self.branches is not None
+        return torch.stack([self.vlm.forward(with_tail(inputs, end, tail))[0] for tail in self.branches.tails])
 
     def new_mask(self, pack: Pack, prefix: int) -> Mask:
         if isinstance(self.windows, dict):
@@ -243,6 +258,17 @@ class SelfTest:
 def p_yes(logits: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
     """Eq. (1): softmax over the logits of yes and no, the share of yes."""
     return logits.softmax(-1)[..., 0]
+
+
+def with_tail(inputs: Inputs, end: int, tail: list[int]) -> Inputs:
+    """The prompt with other tokens behind the image; what else has a value a token (a mask) goes on as it ends."""
+    ids = inputs["input_ids"]
+    changed = {
+        name: torch.cat([value[:, :end], value[:, -1:].expand(-1, len(tail))], dim=1)
+        for name, value in inputs.items()
+        if value.shape == ids.shape
+    }
+    return inputs | changed | {"input_ids": torch.cat([ids[:, :end], ids.new_tensor([tail])], dim=1)}
 
 
 def alike(batch: Sequence[Inputs]) -> list[list[int]]:

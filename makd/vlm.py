@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
-from makd.architectures import check_rotary, image_token_id
+from makd.architectures import check_rotary, forget_lengths, image_token_id
 from makd.conversation import Inputs
 from makd.errors import UserError
 
@@ -83,6 +83,7 @@ class VLM:
     @torch.inference_mode()
     def forward(self, inputs: Inputs) -> tuple[Float[Tensor, " width"], Float[Tensor, " vocabulary"]]:
         """The last hidden state and all next-token logits of one prompt, read plainly from its beginning to its end."""
+        forget_lengths(self.model)
         seen: list[Tensor] = []
         hook = self.head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
         try:

@@ -3,6 +3,7 @@
 What no architecture changes is tested on InternVL alone.
 """
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,6 +68,40 @@ def test_a_shared_prefix_changes_no_answer(architecture: str, tmp_path: Path, im
     assert (found - expected).abs().max() <= 1e-5
     backwards = p_yes(score(scorer, images[::-1])).flip(0)
     assert (backwards - expected).abs().max() <= 1e-5, "an image changed the answers about another"
+
+
+def alone_in_the_world(vlm: VLM, scorer: Scorer, images: list[Image.Image]) -> torch.Tensor:
+    """The answers of a model that has seen nothing before, for every image and question."""
+    untouched = copy.deepcopy(vlm.model)
+    ids = list(scorer.conversation.answer_ids)
+    rows = []
+    for image in images:
+        for question in range(len(QUESTIONS)):
+            with torch.inference_mode():
+                logits = copy.deepcopy(untouched)(**scorer.conversation.inputs(image, question)).logits
+            rows.append(logits[0, -1, ids].float())
+    return p_yes(torch.stack(rows)).view(len(images), -1)
+
+
+LONGROPE = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [4.0] * 8, "factor": 4.0}
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize(("kind", "length"), [("dynamic", 16), ("dynamic", 96), ("longrope", 16), ("longrope", 96)])
+def test_rotary_frequencies_that_depend_on_the_length_are_those_of_each_prompt(
+    kind: str, length: int, share: bool, tmp_path: Path, images: list[Image.Image]
+) -> None:
+    # Prompts have 24 to 120 tokens: around the one limit with the first images already, around the other with the last.
+    rope = {"rope_theta": 10000.0, "rope_type": "dynamic", "factor": 4.0}
+    if kind == "longrope":
+        rope = {"rope_theta": 10000.0, "original_max_position_embeddings": length} | LONGROPE
+    limit = length if kind == "dynamic" else 4 * length
+    vlm = VLM(save_tiny_internvl(tmp_path, max_position_embeddings=limit, rope_parameters=rope))
+    scorer = Scorer(vlm, QUESTIONS, share=share)
+    expected = alone_in_the_world(vlm, scorer, images)
+    assert scorer.self_test(images[:2]).difference <= 1e-5
+    assert (p_yes(score(scorer, images)) - expected).abs().max() <= 1e-5
+    assert (p_yes(score(scorer, images[::-1])).flip(0) - expected).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("architecture", ONE_BY_ONE)
@@ -306,7 +341,7 @@ def test_answers_that_are_no_numbers_fail_the_self_test(
 def test_text_behind_the_image_that_depends_on_it_is_refused(scorer: Scorer, images: list[Image.Image]) -> None:
     scorer.prepare(images[0])
     assert scorer.branches is not None
-    scorer.branches.tail.append(7)
+    scorer.branches.tails[0].append(7)
     with pytest.raises(UserError, match="shared_prefix to false"):
         scorer.score([scorer.reader.inputs(images[0])])
 

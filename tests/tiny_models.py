@@ -111,10 +111,10 @@ def internvl_config(processor: hf.InternVLProcessor, vision: dict[str, Any], tex
     )
 
 
-def save_tiny_internvl(folder: Path, seed: int = 0) -> Path:
-    """InternVL: 4 tokens a tile, up to 6 tiles and a thumbnail."""
+def save_tiny_internvl(folder: Path, seed: int = 0, **text: Any) -> Path:
+    """InternVL: 4 tokens a tile, up to 6 tiles and a thumbnail; `text` goes into the language model's configuration."""
     processor = internvl_processor(tile_px=32, tokens_a_tile=4, max_tiles=6)
-    config = internvl_config(processor, VISION_CONFIG, TEXT_CONFIG | {"model_type": "qwen2"})
+    config = internvl_config(processor, VISION_CONFIG, TEXT_CONFIG | {"model_type": "qwen2"} | text)
     return save(hf.InternVLForConditionalGeneration, config, processor, folder, seed)
 
 
