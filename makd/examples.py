@@ -1,8 +1,9 @@
-"""Images with their labels and answers, as tensors in memory."""
+"""Images with their labels and answers, as tensors."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from jaxtyping import Float32, Int64, UInt8
@@ -46,10 +47,19 @@ class TrainingExamples:
 
     @classmethod
     def load(
-        cls, rows: pd.DataFrame, p_yes: Float32[np.ndarray, "images aspects"], *, resize_px: int, workers: int
+        cls,
+        rows: pd.DataFrame,
+        kept: npt.NDArray[np.bool_],
+        p_yes: Float32[np.ndarray, "kept aspects"],
+        *,
+        resize_px: int,
+        workers: int,
     ) -> "TrainingExamples":
-        pictures = training_pictures(files_of(rows), resize_px=resize_px, workers=workers)
-        return cls(torch.from_numpy(pictures.pixels), pictures.aspect_ratios, labels_of(rows), torch.from_numpy(p_yes))
+        """The `kept` ones of the training rows of the manifest; all are decoded, once for every fraction and seed."""
+        pixels, aspect_ratios = training_pictures(files_of(rows), resize_px=resize_px, workers=workers)
+        if not kept.all():
+            pixels, aspect_ratios = pixels[kept], aspect_ratios[kept]
+        return cls(torch.from_numpy(pixels), aspect_ratios, labels_of(rows[kept]), torch.from_numpy(p_yes))
 
 
 def files_of(rows: pd.DataFrame) -> list[PictureFile]:

@@ -18,7 +18,7 @@ from makd.conversation import Reader
 from makd.errors import UserError
 from makd.estimate import Cost, Estimate
 from makd.files import write_json
-from makd.interrupt import after_this_shard, ignore_interrupts
+from makd.interrupt import after_this, ignore_interrupts
 from makd.loading import Pictures, good_ones
 from makd.progress import progress_bar
 from makd.questions import Question
@@ -94,7 +94,7 @@ def ask_missing(
             if not really:
                 continue
             start, read = time.perf_counter(), 0
-            with after_this_shard() as interrupted:
+            with after_this("shard") as interrupted:
                 for shard in answer_in_shards(scorer, some, runtime, report):
                     store.add(shard.image_ids, [question.id for question in asked], shard.answers)
                     report.asked += shard.answers.z_yes.size

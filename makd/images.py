@@ -1,4 +1,4 @@
-"""The pictures that a student sees, decoded once and held in memory as uint8.
+"""The pictures that a student sees, as uint8, decoded once for all runs (makd/picture_cache.py).
 
 Paper: RandomResizedCrop of the original picture in training, Resize and CenterCrop in testing. Here: testing is exactly
 that. For training, a picture is kept whole, squeezed to a square of side `resize_px`, together with its aspect ratio:
@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
+from makd.picture_cache import AnyArray, ArrayOf, decoded_once
 from makd.pictures import load_rgb_of
 
 
@@ -37,15 +38,17 @@ def training_pictures(files: Sequence[PictureFile], *, resize_px: int, workers: 
     Raises:
         UserError: a picture cannot be read or has changed; it is named.
     """
-    pixels = np.empty((len(files), 3, resize_px, resize_px), dtype=np.uint8)
-    aspect_ratios = np.empty(len(files), dtype=np.float32)
 
-    def store(row: int) -> None:
-        picture = load_rgb_of(*files[row])
-        aspect_ratios[row] = picture.width / picture.height
-        pixels[row] = channels_first(picture.resize((resize_px, resize_px), Image.Resampling.BILINEAR))
+    def decode(pixels: AnyArray, aspect_ratios: AnyArray) -> None:
+        def store(row: int) -> None:
+            picture = load_rgb_of(*files[row])
+            aspect_ratios[row] = picture.width / picture.height
+            pixels[row] = channels_first(picture.resize((resize_px, resize_px), Image.Resampling.BILINEAR))
 
-    for_each(store, len(files), workers)
+        for_each(store, len(files), workers)
+
+    arrays = {"pixels": pixels_of(len(files), resize_px), "aspect_ratios": ArrayOf((len(files),), "float32")}
+    pixels, aspect_ratios = decoded_once(["squeezed", resize_px, *ids_of(files)], arrays, decode)
     return TrainingPictures(pixels, aspect_ratios)
 
 
@@ -57,14 +60,25 @@ def evaluation_pictures(
     Raises:
         UserError: a picture cannot be read or has changed; it is named.
     """
-    pixels = np.empty((len(files), 3, image_px, image_px), dtype=np.uint8)
 
-    def store(row: int) -> None:
-        picture = functional.resize(load_rgb_of(*files[row]), [resize_px])
-        pixels[row] = channels_first(functional.center_crop(picture, [image_px]))
+    def decode(pixels: AnyArray) -> None:
+        def store(row: int) -> None:
+            picture = functional.resize(load_rgb_of(*files[row]), [resize_px])
+            pixels[row] = channels_first(functional.center_crop(picture, [image_px]))
 
-    for_each(store, len(files), workers)
+        for_each(store, len(files), workers)
+
+    arrays = {"pixels": pixels_of(len(files), image_px)}
+    [pixels] = decoded_once(["centred", resize_px, image_px, *ids_of(files)], arrays, decode)
     return pixels
+
+
+def pixels_of(n: int, px: int) -> ArrayOf:
+    return ArrayOf((n, 3, px, px), "uint8")
+
+
+def ids_of(files: Sequence[PictureFile]) -> list[str]:
+    return [file.image_id for file in files]
 
 
 def channels_first(picture: Image.Image) -> UInt8[np.ndarray, "3 height width"]:

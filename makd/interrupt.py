@@ -8,8 +8,11 @@ from types import FrameType
 
 
 @contextmanager
-def after_this_shard() -> Iterator[threading.Event]:
-    """The first Ctrl-C sets the event, for the caller to act on where it loses nothing; a second one acts at once."""
+def after_this(what: str) -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, for the caller to act on where it loses nothing; a second one acts at once.
+
+    `what` is the piece of work that ends before anything is left.
+    """
     interrupted = threading.Event()
     previous = signal.getsignal(signal.SIGINT)
     in_main = threading.current_thread() is threading.main_thread()  # no other thread may handle signals
@@ -20,7 +23,7 @@ def after_this_shard() -> Iterator[threading.Event]:
     def note(number: int, frame: FrameType | None) -> None:
         interrupted.set()
         signal.signal(signal.SIGINT, previous)
-        print("\nstopping after this shard; Ctrl-C again stops at once, and the shard is asked again", flush=True)
+        print(f"\nstopping after this {what}; Ctrl-C again stops at once, and this {what} is lost", flush=True)
 
     signal.signal(signal.SIGINT, note)
     try:

@@ -1,4 +1,4 @@
-"""Multi-aspect knowledge distillation, Eq. (4) to (6) of arXiv 2501.13341.
+"""Multi-aspect knowledge distillation, Eq. (4) to (6) of arXiv 2501.13341, and class distillation beside it.
 
 Our `p_yes` is the paper's q, our class and aspect logits are its y_hat before softmax and sigmoid.
 """
@@ -6,7 +6,7 @@ Our `p_yes` is the paper's q, our class and aspect logits are its y_hat before s
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -69,3 +69,65 @@ def aspect_kl(
     log_p = aspect_logits.masked_fill(~answered, torch.finfo(aspect_logits.dtype).min).log_softmax(dim=1)
     per_image = (torch.xlogy(target, target) - target * log_p).sum(dim=1)
     return per_image.sum() / (total > 0).sum().clamp(min=1)
+
+
+def kd_loss(
+    student: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"], *, temperature: float
+) -> Float[Tensor, ""]:
+    """temperature² x KL(teacher || student) of the softmax over the classes, mean over images (arXiv 1503.02531).
+
+    Images for which the teacher's logits are NaN do not count; a batch of them gives 0.
+    """
+    known, teacher = without_unknown(teacher.float())
+    log_p = (student.float() / temperature).log_softmax(dim=1)
+    target = (teacher / temperature).log_softmax(dim=1)
+    per_image = functional.kl_div(log_p, target, reduction="none", log_target=True).sum(dim=1)
+    return temperature**2 * mean_of(per_image, known)
+
+
+def dkd_loss(
+    student: Float[Tensor, "batch classes"],
+    teacher: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, " batch"],
+    *,
+    beta: float,
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Decoupled distillation, TCKD + `beta` x NCKD (Eq. 7 of arXiv 2203.08679), times temperature²; NaN as above.
+
+    TCKD is the KL of (p of the label, p of all others), NCKD that of the softmax over the other classes alone. The KL
+    of `kd_loss` is TCKD + (1 - the teacher's p of the label) x NCKD.
+    """
+    known, teacher = without_unknown(teacher.float())
+    is_label = functional.one_hot(labels, student.shape[1]).bool()
+    log_s, log_t = ((logits.float() / temperature).log_softmax(dim=1) for logits in (student, teacher))
+    binary_s, binary_t = (label_and_rest(log_p, is_label) for log_p in (log_s, log_t))
+    tckd = functional.kl_div(binary_s, binary_t, reduction="none", log_target=True).sum(dim=1)
+
+    # The lowest finite number, not -inf: the label's place would have NaN gradients.
+    lowest = torch.finfo(log_s.dtype).min
+    others_s, others_t = (log_p.masked_fill(is_label, lowest).log_softmax(dim=1) for log_p in (log_s, log_t))
+    terms = functional.kl_div(others_s, others_t, reduction="none", log_target=True)
+    nckd = terms.masked_fill(is_label, 0.0).sum(dim=1)
+    return temperature**2 * mean_of(tckd + beta * nckd, known)
+
+
+def label_and_rest(
+    log_p: Float[Tensor, "batch classes"], is_label: Bool[Tensor, "batch classes"]
+) -> Float[Tensor, "batch 2"]:
+    """Logarithms of the label's probability and of that of all other classes together."""
+    label = log_p[is_label]
+    rest = log_p.masked_fill(is_label, torch.finfo(log_p.dtype).min).logsumexp(dim=1)
+    return torch.stack([label, rest], dim=1)
+
+
+def without_unknown(
+    teacher: Float[Tensor, "batch classes"],
+) -> tuple[Bool[Tensor, " batch"], Float[Tensor, "batch classes"]]:
+    """Which images the teacher knows, and its logits with zeros for the others."""
+    known = ~teacher.isnan().any(dim=1)
+    return known, teacher.masked_fill(~known[:, None], 0.0)
+
+
+def mean_of(per_image: Float[Tensor, " batch"], known: Bool[Tensor, " batch"]) -> Float[Tensor, ""]:
+    return (per_image * known).sum() / known.sum().clamp(min=1)

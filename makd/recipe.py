@@ -23,6 +23,7 @@ class Recipe(Block):
     milestones: tuple[Annotated[int, Field(ge=1)], ...]  # those after the last epoch never come: short trials are easy
     gamma: float = Field(gt=0, le=1)
     pretrained: bool
+    compile: bool  # torch.compile: faster on a GPU after minutes of compiling, other in the last bits
     precision: Literal["32-true", "bf16-mixed"]  # 16-mixed has a loss scale, which a checkpoint would have to hold
     model_args: dict[str, dict[str, Any]]
 

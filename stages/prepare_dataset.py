@@ -144,7 +144,13 @@ def check_params(path: Path = PARAMS_FILE) -> None:
             f"{path}: n_questions is {n_questions}, but generate_questions.n_candidates is {n_candidates}, and "
             f"there are no more to choose from; {mending(path)}"
         )
-    check_students(checked["models"], checked["train"])
+    kd = checked["kd"]
+    if kd.source == "mllm" and "train" not in checked["extract_logits"].zero_shot_splits:
+        raise UserError(
+            f"{path}: kd.source is mllm, but extract_logits.zero_shot_splits has no train, and there are no scores to "
+            f"learn from; {mending(path)}"
+        )
+    check_students([*checked["models"], *([kd.classifier] if kd.source == "classifier" else [])], checked["train"])
 
 
 def check_students(models: Sequence[str], recipe: "Recipe") -> None:

@@ -1,7 +1,10 @@
 """Train one student: the makd arm on classes and aspects, or the baseline arm on the classes alone.
 
-Reads: data/manifest.parquet, its images and, in the makd arm, data/aspects.parquet.
+Reads: data/manifest.parquet, its images and, in the makd arm, data/aspects.parquet and models/teacher/.
 Writes: models/<model>/<arm>/seed<seed>/ with model.safetensors, config.json, history.csv and predictions.parquet.
+
+A third arm, `teacher`, writes models/teacher/: what students distil the classes from, if anything (the `kd:` block).
+It is a trained classifier, like any student, or the zero-shot scores of the multimodal LLM for the training images.
 """
 
 import argparse
@@ -16,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from makd.errors import UserError, one_line_errors
-from makd.files import write_parquet
+from makd.files import write_json, write_parquet
+from makd.kd import Kd
 from makd.params import StageParams
 from makd.recipe import Recipe
 from makd.runtime import Runtime
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from makd.examples import Examples, TrainingExamples
 
     Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+    Rows = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 MUCH_MISSING = 0.05
 """A greater share of missing answers is warned of."""
@@ -40,6 +45,12 @@ class BaselineParams(StageParams):
     train: Recipe
 
 
+class TeacherParams(BaselineParams):
+    """What the teacher of the classes depends on: of `kd`, its source and classifier alone."""
+
+    kd: Kd
+
+
 class Params(BaselineParams):
     """What the makd arm depends on."""
 
@@ -47,23 +58,36 @@ class Params(BaselineParams):
     alpha: float = Field(ge=0)
     aspect_loss: Literal["bce", "kl"]
     aspect_targets: Literal["mllm", "random", "class_mean", "shuffled"]
+    kd: Kd
 
 
 def train(
-    params: BaselineParams, runtime: Runtime, *, model: str, seed: int, manifest: Path, aspects: Path | None, out: Path
+    params: BaselineParams,
+    runtime: Runtime,
+    *,
+    model: str,
+    seed: int,
+    manifest: Path,
+    aspects: Path | None = None,
+    teacher: Path | None = None,
+    out: Path,
+    arm: str | None = None,
 ) -> None:
     """Train the timm classifier `model` from `seed` into the folder `out`; a run cut short goes on where it was saved.
 
-    `Params` and `aspects` make the makd arm, `BaselineParams` and None the baseline.
+    `Params`, `aspects` and `teacher` make the makd arm, `BaselineParams` alone the baseline.
 
     Raises:
         UserError: a model, a picture or a table that does not fit, or a loss that is not finite.
+        KeyboardInterrupt: after the epoch in flight, which is kept.
     """
     import pandas as pd
     import torch
 
     from makd.checkpoints import Checkpoint
+    from makd.class_teacher import load_teacher
     from makd.epoch_progress import EpochProgress
+    from makd.live import live_metrics
     from makd.manifest import class_names, read_manifest
     from makd.predictions import prediction_table
     from makd.students import build_student, check_student, normalisation, save_student
@@ -77,15 +101,23 @@ def train(
         model, len(classes), len(questions), seed=seed, pretrained=recipe.pretrained, model_args=model_args
     )
     check_student(student, model, recipe.image_px, len(classes) + len(questions))
-    config = describe_run(params, model, seed, classes, questions) | normalisation(student)._asdict()
+    arm = arm or ("makd" if isinstance(params, Params) else "baseline")
+    config = describe_run(params, arm, model, seed, classes, questions) | normalisation(student)._asdict()
+    run = Run(len(classes), recipe, seed, make_fabric(runtime.device, recipe.precision, processes_of(runtime, recipe)))
+    run.fabric.launch()  # from here on in each of runtime.processes
     training, validation, test = load_splits(rows, aspects, params, seed, runtime.workers)
-
-    run = Run(len(classes), recipe, seed, make_fabric(runtime.device, recipe.precision))
     if isinstance(params, Params):
         run = replace(run, alpha=params.alpha, aspect_loss=params.aspect_loss)
-    checkpoint = Checkpoint(key_of(config, manifest, aspects))
-    progress = EpochProgress(f"{model} {config['arm']} seed {seed}", shown=runtime.progress)
-    history = fit(student, training, validation, run, checkpoint, progress)
+        if params.kd.active and teacher is not None:
+            kept = rows[rows["split"] == "train"][kept_rows(rows, params, seed)]
+            run = replace(run, kd=params.kd, teacher=load_teacher(params.kd, teacher, kept, classes, run.fabric.device))
+    checkpoint = Checkpoint(key_of(config, manifest, aspects, teacher if run.teacher else None))
+    first = run.fabric.is_global_zero
+    progress = EpochProgress(f"{model} {arm} seed {seed}", shown=runtime.progress and first)
+    with live_metrics(shown=first) as log:
+        history = fit(student, training, validation, run, checkpoint, progress, log)
+    if not first:  # of several processes, one writes
+        return
 
     evaluated = pd.concat([rows[rows["split"] == "val"], rows[rows["split"] == "test"]])
     logits = torch.cat([predict(student, split.pixels, run.fabric) for split in (validation, test)])
@@ -94,6 +126,32 @@ def train(
         pd.DataFrame(history).to_csv(folder / "history.csv", index=False, float_format="%.6g", lineterminator="\n")
         write_parquet(prediction_table(evaluated, logits, classes, questions), folder / "predictions.parquet")
     checkpoint.delete()
+
+
+def processes_of(runtime: Runtime, recipe: Recipe) -> int:
+    if recipe.compile and runtime.processes > 1:
+        raise UserError(f"train.compile does not go with runtime.processes {runtime.processes}; set one of them back")
+    return runtime.processes
+
+
+def train_teacher(
+    params: TeacherParams, runtime: Runtime, *, model: str, seed: int, manifest: Path, zero_shot: Path, out: Path
+) -> None:
+    """Write into the folder `out` what `kd.source` names; with `none` a note that there is no teacher.
+
+    Raises:
+        UserError: as `train`, or `zero_shot` has no scores of the training images.
+    """
+    if params.kd.source == "classifier":
+        baseline = BaselineParams(train_fraction=params.train_fraction, train=params.train)
+        train(baseline, runtime, model=model, seed=seed, manifest=manifest, out=out, arm="teacher")
+        return
+    from makd.class_teacher import SCORES, training_scores
+
+    with whole_folder(out) as folder:
+        write_json({"source": params.kd.source}, folder / "config.json")
+        if params.kd.source == "mllm":
+            write_parquet(training_scores(zero_shot), folder / SCORES)
 
 
 def read_questions(aspects: Path | None, params: BaselineParams) -> list[str]:
@@ -113,13 +171,13 @@ def read_questions(aspects: Path | None, params: BaselineParams) -> list[str]:
 
 
 def describe_run(
-    params: BaselineParams, model: str, seed: int, classes: list[str], questions: list[str]
+    params: BaselineParams, arm: str, model: str, seed: int, classes: list[str], questions: list[str]
 ) -> dict[str, Any]:
     """What config.json says, but for the mean and std of the model's pixels."""
     return {
         "model": model,
         "model_args": params.train.args_of(model),
-        "arm": "makd" if isinstance(params, Params) else "baseline",
+        "arm": arm,
         "seed": seed,
         "classes": classes,
         "questions": questions,
@@ -134,17 +192,25 @@ def load_splits(
 ) -> tuple["TrainingExamples", "Examples", "Examples"]:
     """Training, validation and test images. The dials for data and targets touch the training images alone."""
     from makd.examples import Examples, TrainingExamples
-    from makd.targets import keep_fraction
 
     px = {"resize_px": params.train.resize_px, "workers": workers}
     split = {name: rows[rows["split"] == name] for name in ("train", "val", "test")}
-    kept = keep_fraction(split["train"], params.train_fraction, seed)
-    targets = training_targets(kept, aspects, params, seed)
+    kept = kept_rows(rows, params, seed)
+    targets = training_targets(split["train"][kept], aspects, params, seed)
     validation, test = (
         Examples.load(split[name], answers_of(split[name], aspects), image_px=params.train.image_px, **px)
         for name in ("val", "test")
     )
-    return TrainingExamples.load(kept, targets, **px), validation, test
+    return TrainingExamples.load(split["train"], kept, targets, **px), validation, test
+
+
+def kept_rows(rows: "pd.DataFrame", params: BaselineParams, seed: int) -> "Rows":
+    """Which of the training rows are trained on."""
+    from makd.targets import keep_fraction
+
+    training = rows[rows["split"] == "train"]
+    kept: Rows = training.index.isin(keep_fraction(training, params.train_fraction, seed).index)
+    return kept
 
 
 def answers_of(rows: "pd.DataFrame", aspects: Path | None) -> "Matrix":
@@ -183,7 +249,7 @@ def check_answered(p_yes: "Matrix", aspects: Path | None) -> None:
         print(f"{warning}{missing} of the {p_yes.size} training answers are missing ({share:.1%})", file=sys.stderr)
 
 
-def key_of(config: dict[str, Any], manifest: Path, aspects: Path | None) -> str:
+def key_of(config: dict[str, Any], manifest: Path, aspects: Path | None, teacher: Path | None = None) -> str:
     """Of the checkpoint: the params, the data, and the versions of the code that computes.
 
     A constant stands for our own code: a hash of the files would throw away hours of training for a comment.
@@ -195,6 +261,8 @@ def key_of(config: dict[str, Any], manifest: Path, aspects: Path | None) -> str:
     from makd.training import CODE_VERSION
 
     inputs = {"manifest": file_hash(manifest), "aspects": aspects and file_hash(aspects)}
+    if teacher is not None:
+        inputs |= {path.name: file_hash(path) for path in sorted(teacher.iterdir())}
     versions = {"makd": CODE_VERSION, "timm": timm.__version__, "torch": torch.__version__}
     return run_key(config=config, inputs=inputs, versions=versions)
 
@@ -215,18 +283,23 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.train", description=__doc__)
-    parser.add_argument("arm", choices=("baseline", "makd"))
+    parser.add_argument("arm", choices=("baseline", "teacher", "makd"))
     parser.add_argument("model", help="name of a timm classifier")
     parser.add_argument("seed", type=int)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--aspects", type=Path, help="the makd arm's answers")
+    parser.add_argument("--teacher", type=Path, help="the makd arm's teacher of the classes")
+    parser.add_argument("--zero-shot", type=Path, help="the teacher arm's scores of the classes")
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    if (arguments.arm == "makd") != (arguments.aspects is not None):
-        parser.error("the makd arm needs --aspects, and the baseline takes none")
-    params = (Params if arguments.arm == "makd" else BaselineParams).load()
-    del arguments.arm
-    train(params, Runtime.load(), **vars(arguments))
+    arguments = {key: value for key, value in vars(parser.parse_args()).items() if value is not None}
+    arm = arguments.pop("arm")
+    tables: set[str] = {"baseline": set(), "teacher": {"zero_shot"}, "makd": {"aspects", "teacher"}}[arm]
+    if tables != {"aspects", "teacher", "zero_shot"} & set(arguments):
+        parser.error("the makd arm needs --aspects and --teacher, the teacher arm --zero-shot, and no other takes them")
+    if arm == "teacher":
+        train_teacher(TeacherParams.load(), Runtime.load(), **arguments)
+    else:
+        train((Params if arm == "makd" else BaselineParams).load(), Runtime.load(), **arguments)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def module_of(stage: str) -> str:
 
 
 def params_of(stage: str) -> type[StageParams]:
-    name = "BaselineParams" if stage == "train_baseline" else "Params"
+    name = {"train_baseline": "BaselineParams", "train_teacher": "TeacherParams"}.get(stage, "Params")
     return getattr(importlib.import_module(module_of(stage)), name)  # type: ignore[no-any-return]
 
 
@@ -61,7 +61,8 @@ def test_code_deps_are_the_import_closure(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", DAG)
 def test_params_are_the_fields_of_the_stage(stage: str) -> None:
-    assert definition(stage).get("params", []) == list(params_of(stage).model_fields)
+    roots = [key.split(".")[0] for key in definition(stage).get("params", [])]  # a part of a block stands for it
+    assert list(dict.fromkeys(roots)) == list(params_of(stage).model_fields)
 
 
 @pytest.mark.parametrize("stage", DAG)
@@ -113,7 +114,7 @@ def test_new_weights_of_the_shipped_model_are_asked_anew() -> None:
 
 
 def test_every_param_but_runtime_is_tracked_by_a_stage() -> None:
-    tracked = {key for stage in DAG for key in definition(stage).get("params", [])}
+    tracked = {key for stage in DAG for key in definition(stage).get("params", []) if "." not in key}
     assert set(read_params()) - {"runtime"} == tracked
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from makd.interrupt import after_this_shard
+from makd.interrupt import after_this
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def press() -> None:
 
 
 def test_the_first_ctrl_c_is_noted_and_the_second_acts(capsys: pytest.CaptureFixture[str]) -> None:
-    with after_this_shard() as interrupted:
+    with after_this("shard") as interrupted:
         assert not interrupted.is_set()
         press()
         assert interrupted.is_set()
@@ -29,7 +29,7 @@ def test_the_first_ctrl_c_is_noted_and_the_second_acts(capsys: pytest.CaptureFix
 
 
 def test_behind_it_ctrl_c_is_what_it_was() -> None:
-    with after_this_shard():
+    with after_this("shard"):
         pass
     with pytest.raises(KeyboardInterrupt):
         press()
@@ -37,7 +37,7 @@ def test_behind_it_ctrl_c_is_what_it_was() -> None:
 
 def test_who_ignores_ctrl_c_goes_on_doing_so() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with after_this_shard() as interrupted:
+    with after_this("shard") as interrupted:
         press()
         assert not interrupted.is_set()
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from makd.losses import AspectLoss, aspect_bce, aspect_kl, multi_aspect_loss
+from makd.losses import AspectLoss, aspect_bce, aspect_kl, dkd_loss, kd_loss, multi_aspect_loss
 
 LN3 = math.log(3)
 NAN = math.nan
@@ -111,3 +111,52 @@ def test_certain_answers_and_extreme_logits_stay_finite(aspect_loss: AspectLoss)
     assert logits.grad is not None
     assert loss.isfinite()
     assert logits.grad.isfinite().all()
+
+
+# Three classes: the softmax of (0, 0, ln 2) is (1/4, 1/4, 1/2), that of zeros (1/3, 1/3, 1/3).
+TEACHER, STUDENT = torch.tensor([[0.0, 0.0, math.log(2)]]), torch.zeros(1, 3)
+
+
+def test_kd_golden_value() -> None:
+    # 2 x 1/4 ln 3/4 + 1/2 ln 3/2 = ln 3 - 3/2 ln 2
+    assert kd_loss(STUDENT, TEACHER, temperature=1.0).item() == pytest.approx(0.0588915, abs=1e-6)
+
+
+def test_temperature_divides_the_logits_and_its_square_multiplies_the_loss() -> None:
+    assert kd_loss(STUDENT, 4 * TEACHER, temperature=4.0).item() == pytest.approx(16 * 0.0588915, abs=1e-5)
+    warm = dkd_loss(STUDENT, 4 * TEACHER, torch.tensor([0]), beta=8.0, temperature=4.0)
+    cold = dkd_loss(STUDENT, TEACHER, torch.tensor([0]), beta=8.0, temperature=1.0)
+    torch.testing.assert_close(warm, 16 * cold)
+
+
+def test_dkd_golden_value() -> None:
+    # The label is class 0. TCKD: 1/4 ln 3/4 + 3/4 ln 9/8; NCKD, (1/3, 2/3) from (1/2, 1/2): 1/3 ln 2/3 + 2/3 ln 4/3
+    tckd, nckd = 0.0164169, 0.0566331
+    for beta in (0.0, 8.0):
+        loss = dkd_loss(STUDENT, TEACHER, torch.tensor([0]), beta=beta, temperature=1.0)
+        assert loss.item() == pytest.approx(tckd + beta * nckd, abs=1e-6)
+
+
+def test_kd_is_dkd_whose_beta_is_what_the_teacher_leaves_to_the_other_classes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(1, 5, generator=generator), torch.randn(1, 5, generator=generator)
+    beta = 1 - teacher.softmax(dim=1)[0, 2].item()
+    decoupled = dkd_loss(student, teacher, torch.tensor([2]), beta=beta, temperature=1.0)
+    torch.testing.assert_close(decoupled, kd_loss(student, teacher, temperature=1.0))
+
+
+@pytest.mark.parametrize("loss", ["kd", "dkd"])
+def test_images_that_the_teacher_does_not_know_do_not_count(loss: str) -> None:
+    def of(student: Tensor, teacher: Tensor) -> Tensor:
+        if loss == "kd":
+            return kd_loss(student, teacher, temperature=2.0)
+        return dkd_loss(student, teacher, torch.zeros(len(student), dtype=torch.long), beta=2.0, temperature=2.0)
+
+    student = torch.tensor([[0.0, 1.0, 0.5], [3.0, 1.0, 2.0]], requires_grad=True)
+    teacher = torch.tensor([[1.0, 0.0, 2.0], [NAN, NAN, NAN]])
+    both = of(student, teacher)
+    torch.testing.assert_close(both, of(student[:1], teacher[:1]))
+    (gradient,) = torch.autograd.grad(both, student)
+    assert gradient.isfinite().all()
+    assert (gradient[1] == 0).all()
+    assert of(student, torch.full((2, 3), NAN)).item() == 0

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import signal
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ from makd.checkpoints import Checkpoint
 from makd.epoch_progress import EpochProgress
 from makd.errors import UserError
 from makd.examples import Examples, TrainingExamples
+from makd.kd import Kd
 from makd.params import read_params
 from makd.recipe import Recipe
 from makd.students import build_student, split_logits
@@ -320,3 +323,98 @@ def test_bfloat16_trains_and_predicts_in_float32() -> None:
 def test_deterministic_mode_is_left_as_it_was() -> None:
     fitted(run(recipe=recipe(epochs=1)))
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+class PressesCtrlC(Silent):
+    """In the middle of the second epoch's end."""
+
+    def epoch_done(self, **numbers: float) -> None:
+        super().epoch_done(**numbers)
+        if self.done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_ends_after_the_epoch_and_the_rerun_goes_on_to_the_same_weights() -> None:
+    undisturbed, history = fitted(run(), key="undisturbed")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fitted(run(), key="stopped", progress=PressesCtrlC())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    state = Checkpoint("stopped").load()
+    assert state is not None
+    assert len(state["history"]) == 2
+    resumed, whole = fitted(run(), key="stopped")
+    assert whole == history
+    assert_same_weights(resumed, undisturbed)
+
+
+def test_epochs_done_before_are_logged_too() -> None:
+    seen: list[int | float] = []
+    checkpoint = Checkpoint("logged")
+    for epochs in (2, 4):
+        fit(
+            student(),
+            train_set(),
+            val_set(),
+            run(recipe=recipe(epochs=epochs)),
+            checkpoint,
+            Silent(),
+            log=lambda row: seen.append(row["epoch"]),
+        )
+    assert seen == [1, 2, 1, 2, 3, 4]
+
+
+class Oracle:
+    """A teacher that knows the labels, also where the student is told others."""
+
+    def __init__(self, labels: Tensor, sure: float) -> None:
+        self.scores = sure * torch.nn.functional.one_hot(labels, C).float()
+
+    def logits(self, rows: Int64[np.ndarray, " batch"], images: Tensor) -> Tensor:
+        return self.scores[rows]
+
+
+@pytest.mark.parametrize("method", ["kd", "dkd"])
+def test_a_teacher_of_the_classes_is_followed(method: str) -> None:
+    wrong = dataclasses.replace(train_set(n_aspects=0), labels=(train_set().labels + 1) % C)
+    kd = Kd.model_validate(
+        read_params()["kd"]
+        | {
+            "source": "classifier",
+            "method": method,
+            "weight": 2.0,
+            "temperature": 1.0,
+            "dkd_beta": 1.0,
+            "dkd_warmup_epochs": 0,
+        }
+    )
+    taught = run(
+        recipe=recipe(epochs=40, milestones=[30], lr=0.02),
+        alpha=0.0,
+        kd=kd,
+        teacher=Oracle(train_set().labels, sure=6.0),
+    )
+    built = student(0)
+    history = fit(built, wrong, val_set(n_aspects=0), taught, Checkpoint(method), Silent())
+    assert history[-1]["val_accuracy"] > 0.9  # of the labels that only the teacher knows
+    assert history[-1]["train_kd_loss"] < history[0]["train_kd_loss"]
+    last = history[-1]
+    assert last["train_loss"] == pytest.approx(last["train_class_loss"] + 2 * last["train_kd_loss"], rel=1e-5)
+
+
+def test_a_weight_of_0_is_no_distillation() -> None:
+    kd = Kd.model_validate(read_params()["kd"] | {"source": "classifier", "weight": 0.0})
+    plain, _ = fitted(run())
+    weightless, _ = fitted(run(kd=kd, teacher=Oracle(train_set().labels, sure=6.0)))
+    for key, value in weightless.state_dict().items():
+        torch.testing.assert_close(value, plain.state_dict()[key], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_compiled_student_learns_the_same() -> None:
+    plain, _ = fitted(run(recipe=recipe(epochs=1)))
+    compiled, _ = fitted(run(recipe=recipe(epochs=1, compile=True)))
+    for key, value in compiled.state_dict().items():
+        torch.testing.assert_close(value, plain.state_dict()[key], rtol=1e-3, atol=1e-4)

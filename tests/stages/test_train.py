@@ -30,7 +30,7 @@ from makd.pictures import image_id
 from makd.runtime import Runtime
 from makd.students import build_student, load_student
 from makd.training import History, Run
-from stages.train import BaselineParams, Params, key_of, main, train
+from stages.train import BaselineParams, Params, TeacherParams, key_of, main, train, train_teacher
 
 CLASSES, PX, MODEL = ["auk", "owl", "tit"], 16, "resnet10t"
 QUESTIONS = ["Does it hoot?", "Is it black and white?"]
@@ -64,7 +64,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(out: str, arm: str = "makd", *, seed: int = 0, runtime: Runtime = RUNTIME, **changes: Any) -> Path:
+def run(
+    out: str,
+    arm: str = "makd",
+    *,
+    seed: int = 0,
+    runtime: Runtime = RUNTIME,
+    teacher: Path | None = None,
+    **changes: Any,
+) -> Path:
     known = {key: value for key, value in read_params().items() if key in Params.model_fields} | changes
     if arm == "baseline":
         known = {key: value for key, value in known.items() if key in BaselineParams.model_fields}
@@ -75,6 +83,7 @@ def run(out: str, arm: str = "makd", *, seed: int = 0, runtime: Runtime = RUNTIM
         seed=seed,
         manifest=Path("manifest.parquet"),
         aspects=Path("aspects.parquet") if arm == "makd" else None,
+        teacher=teacher,
         out=Path(out),
     )
     return Path(out)
@@ -134,7 +143,7 @@ def test_same_seed_gives_the_same_bytes_and_leaves_no_checkpoint(arm: str, own_c
     assert (run("other", arm, seed=1) / "model.safetensors").read_bytes() != Path(
         "first/model.safetensors"
     ).read_bytes()
-    assert not [file for file in own_cache.rglob("*") if file.is_file()]
+    assert not [file for file in own_cache.rglob("*") if file.is_file() and "pictures" not in file.parts]
 
 
 def test_alpha_0_gives_backbone_and_class_rows_of_the_baseline_bit_for_bit() -> None:
@@ -248,7 +257,8 @@ from makd.training import fit
 from stages.train import main
 main()
 """
-COMMAND = ["makd", MODEL, "0", "--manifest", "manifest.parquet", "--aspects", "aspects.parquet", "--out", "out"]
+COMMAND = ["makd", MODEL, "0", "--manifest", "manifest.parquet", "--aspects", "aspects.parquet"]
+COMMAND += ["--teacher", "teacher", "--out", "out"]
 
 
 def test_killed_run_goes_on_and_ends_with_the_same_bytes(own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -298,7 +308,7 @@ def test_ctrl_c_ends_with_130_and_keeps_the_checkpoint(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["train", *COMMAND])
     with monkeypatch.context() as context:
-        ctrl_c_at_batch(context, 10)
+        ctrl_c_at_batch(context, 10)  # the third of four epochs
         with pytest.raises(SystemExit) as end, one_line_errors():
             main()
     assert end.value.code == 130
@@ -313,7 +323,7 @@ def test_ctrl_c_ends_with_130_and_keeps_the_checkpoint(
 def test_a_run_with_other_inputs_does_not_continue_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = run("alpha 1", alpha=1.0)
     with monkeypatch.context() as context:
-        ctrl_c_at_batch(context, 10)
+        ctrl_c_at_batch(context, 10)  # the third of four epochs
         with pytest.raises(KeyboardInterrupt):
             run("alpha 4", alpha=4.0)
     assert_same_files(run("alpha 1 again", alpha=1.0), expected)
@@ -341,7 +351,7 @@ def test_damaged_checkpoint_is_warned_of_and_the_run_starts_afresh(
     monkeypatch: pytest.MonkeyPatch, own_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as context:
-        ctrl_c_at_batch(context, 10)
+        ctrl_c_at_batch(context, 10)  # the third of four epochs
         with pytest.raises(KeyboardInterrupt):
             run("out")
     (checkpoint,) = own_cache.rglob("last.pt")
@@ -486,5 +496,71 @@ def test_command_line_needs_answers_for_makd_alone(
 
 
 def test_makd_arm_depends_on_all_that_the_baseline_depends_on_and_the_dials() -> None:
-    dials = {"alpha", "aspect_loss", "aspect_targets", "n_questions"}
+    dials = {"alpha", "aspect_loss", "aspect_targets", "n_questions", "kd"}
     assert set(Params.model_fields) - set(BaselineParams.model_fields) == dials
+
+
+def kd(source: str, **changes: Any) -> dict[str, Any]:
+    return {**read_params()["kd"], "source": source, **changes}
+
+
+def teach(source: str, *, zero_shot: str = "zero_shot.parquet") -> Path:
+    known = {key: value for key, value in read_params().items() if key in TeacherParams.model_fields}
+    params = validate(TeacherParams, known | {"kd": kd(source)})
+    out = Path(f"teacher_{source}")
+    train_teacher(
+        params, RUNTIME, model=MODEL, seed=1, manifest=Path("manifest.parquet"), zero_shot=Path(zero_shot), out=out
+    )
+    return out
+
+
+def write_scores(splits: tuple[str, ...] = ("train", "val")) -> None:
+    manifest = read_manifest(Path("manifest.parquet"))
+    rows = manifest[manifest["split"].isin(splits)]
+    scores = pd.DataFrame(np.eye(len(CLASSES), dtype=np.float32)[rows["label"]] * 0.8 + 0.1, rows.index, CLASSES)
+    rows.join(scores).to_parquet("zero_shot.parquet")
+
+
+def test_no_teacher_is_a_note() -> None:
+    folder = teach("none")
+    assert [file.name for file in folder.iterdir()] == ["config.json"]
+    assert json.loads((folder / "config.json").read_text()) == {"source": "none"}
+
+
+def test_a_classifier_as_teacher_is_the_baseline_under_another_name() -> None:
+    folder, baseline = teach("classifier"), run("baseline", "baseline", seed=1)
+    assert (folder / "model.safetensors").read_bytes() == (baseline / "model.safetensors").read_bytes()
+    assert json.loads((folder / "config.json").read_text())["arm"] == "teacher"
+
+
+def test_scores_as_teacher_are_those_of_the_training_images_alone() -> None:
+    write_scores()
+    table = pd.read_parquet(teach("mllm") / "scores.parquet")
+    assert set(table["split"]) == {"train"}
+    assert len(table) == SPLITS["train"] * len(CLASSES)
+    write_scores(("val",))
+    with pytest.raises(UserError, match="add train"):
+        teach("mllm")
+
+
+@pytest.mark.parametrize("source", ["classifier", "mllm"])
+def test_students_learn_from_the_teacher(source: str) -> None:
+    write_scores()
+    folder = teach(source)
+    plain = (run("plain") / "model.safetensors").read_bytes()
+    out = run("taught", teacher=folder, kd=kd(source, weight=1.0))
+    assert (out / "model.safetensors").read_bytes() != plain
+    assert "train_kd_loss" in pd.read_csv(out / "history.csv")
+    assert (run("untaught", teacher=folder, kd=kd(source, weight=0.0)) / "model.safetensors").read_bytes() == plain
+
+
+@pytest.mark.parametrize("source", ["classifier", "mllm"])
+def test_a_fraction_of_the_images_meets_its_own_scores(source: str, asked_to_fit: Callable[..., Fitting]) -> None:
+    write_scores()
+    asked = asked_to_fit(teacher=teach(source), kd=kd(source), train_fraction=0.4)
+    assert asked.run.teacher is not None
+    n = len(asked.train_set.labels)
+    logits = asked.run.teacher.logits(np.arange(n), torch.zeros(n, 3, PX, PX))
+    assert len(logits) == n
+    if source == "mllm":
+        assert torch.equal(logits.argmax(dim=1), asked.train_set.labels)
