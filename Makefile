@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 .PHONY: help repro test test-slow check fix bench bench-gpu lock tiny-vlm
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 repro: .venv/installed  ## run every stage that is out of date
 	dvc repro
@@ -33,6 +33,9 @@ bench: .venv/installed  ## ratios measured side by side, into reports/benchmarks
 
 bench-gpu: .venv/installed  ## the scorer at InternVL2-8B's sizes on a GPU
 	python -m benchmarks.gpu
+
+table-%: .venv/installed  ## a table of the paper on the dataset of params.yaml, such as table-3c (docs/paper.md)
+	python -m tools.paper_tables $*
 
 lock:  ## pin every dependency anew
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -47,7 +47,15 @@ class Params(StageParams):
 
 
 def evaluate(
-    params: Params, *, manifest: Path, aspects: Path, runs: Path, facts: Path, attributes: Path | None, out: Path
+    params: Params,
+    *,
+    manifest: Path,
+    aspects: Path,
+    zero_shot: Path,
+    runs: Path,
+    facts: Path,
+    attributes: Path | None,
+    out: Path,
 ) -> None:
     """Write the report's tables and figures into the folder `out`.
 
@@ -64,7 +72,8 @@ def evaluate(
     from makd.aspects import asked_questions, p_yes_matrix
     from makd.comparison import compare_models, student_agreements
     from makd.manifest import class_names, read_manifest
-    from makd.report_metrics import report_metrics
+    from makd.references import reference_accuracies
+    from makd.report_metrics import report_metrics, rounded
     from makd.runs import read_runs
     from makd.tables import accuracy_markdown, accuracy_table, question_table, training_table, with_students, write_csv
 
@@ -85,7 +94,10 @@ def evaluate(
     questions = with_students(question_table(teacher, truth, labels, class_names(images)), agreements)
     accuracy, training = accuracy_table(comparisons), training_table(trained)
 
-    write_json(report_metrics(images, comparisons, agreements, questions), out / "metrics.json")
+    metrics = report_metrics(images, comparisons, agreements, questions)
+    if references := reference_accuracies(images, teacher=runs / "teacher", zero_shot=zero_shot):
+        metrics["references"] = {name: rounded(value) for name, value in references.items()}
+    write_json(metrics, out / "metrics.json")
     write_csv(accuracy, out / "accuracy.csv")
     write_csv(questions, out / "questions.csv")
     write_csv(training, out / "training.csv")
@@ -93,6 +105,8 @@ def evaluate(
         temporary.write_text(accuracy_markdown(accuracy), encoding="utf-8")
     draw(params, images, comparisons, training, questions, teacher, trained, out / "figures")
     print(accuracy_markdown(accuracy))
+    for name, value in references.items():
+        print(f"{name}: {value:.1f} % of the test images")
     if n_constant := int(questions["constant"].sum()):
         constant = f"{n_constant} of {len(questions)} questions {'is' if n_constant == 1 else 'are'} constant"
         print(f"warning: {constant}: is extract_logits.model fit for these images?", file=sys.stderr)
@@ -152,7 +166,7 @@ def attributes_beside(manifest: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__)
-    for name in ("manifest", "aspects", "runs", "facts", "out"):
+    for name in ("manifest", "aspects", "zero-shot", "runs", "facts", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     params = Params.load()

@@ -35,12 +35,20 @@ def run(made_up: MadeUpRuns, **changes: object) -> Path:
         validate(Params, values),
         manifest=made_up.manifest,
         aspects=made_up.aspects,
+        zero_shot=write_scores(made_up),
         runs=made_up.runs,
         facts=made_up.root / "data/birds_facts.json",
         attributes=made_up.root / "data/birds/attributes.parquet",
         out=out,
     )
     return out
+
+
+def write_scores(made_up: MadeUpRuns) -> Path:
+    """Nobody was asked about the classes."""
+    path = made_up.root / "data/zero_shot.parquet"
+    write_frame(pd.DataFrame({"image_id": pd.Series(dtype=str)}), path)
+    return path
 
 
 def write_truth(made_up: MadeUpRuns) -> None:
@@ -231,7 +239,7 @@ def test_the_command_finds_the_truth_in_the_main_checkout(made_up: MadeUpRuns, t
     params = {"dataset": "birds", "models": ["resnet10t"], "seeds": [0], "evaluate": BLOCK, "alpha": 3}
     (made_up.root / "params.yaml").write_text(yaml.safe_dump(params))
     names = {"manifest": "data/manifest.parquet", "aspects": "data/aspects.parquet", "runs": "models", "out": "reports"}
-    names["facts"] = "data/birds_facts.json"
+    names |= {"facts": "data/birds_facts.json", "zero-shot": write_scores(made_up).as_posix()}
     options = [word for name, path in names.items() for word in (f"--{name}", path)]
     environment = {"PYTHONPATH": str(Path.cwd()), "DVC_ROOT": str(main), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-m", "stages.evaluate", *options], cwd=made_up.root, env=environment, check=True)
@@ -247,7 +255,9 @@ def test_the_command_looks_for_no_truth_about_another_dataset(
     (made_up.root / "params.yaml").write_text(yaml.safe_dump(params))
     monkeypatch.chdir(made_up.root)
     monkeypatch.setattr(stages.evaluate, "attributes_beside", lambda manifest: 1 / 0)
-    options = "--manifest data/manifest.parquet --aspects data/aspects.parquet --runs models --facts f --out reports"
+    write_scores(made_up)
+    options = "--manifest data/manifest.parquet --aspects data/aspects.parquet --zero-shot data/zero_shot.parquet"
+    options += " --runs models --facts f --out reports"
     monkeypatch.setattr(sys, "argv", ["evaluate", *options.split()])
     stages.evaluate.main()
     assert json.loads((made_up.root / "reports/metrics.json").read_text())["teacher"]["truth"] == "absent"
