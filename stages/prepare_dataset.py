@@ -2,8 +2,10 @@
 
 Always runs: images are no DVC dep, so this stage sees by size and time what changed. Its output changes with them only.
 
-Reads: params.yaml (whole), the images.
-Writes: data/manifest.parquet.
+Answers that the user brings along (`own_answers`) are checked here too, before anything is paid for.
+
+Reads: params.yaml (whole), the images, own_answers.table.
+Writes: data/manifest.parquet, data/own_answers.parquet.
 """
 
 import argparse
@@ -23,7 +25,8 @@ from makd.bird_rendering import BirdsParams, render_birds
 from makd.datasets import image_list, imagefolder
 from makd.errors import UserError, one_line_errors
 from makd.files import cache_dir, read_memo, write_json
-from makd.manifest import SPLITS, write_manifest
+from makd.manifest import SPLITS, read_manifest, write_manifest
+from makd.own_answers import coverage, read_own_answers, write_own_answers
 from makd.params import PARAMS_FILE, Block, StageParams, mending, read_params
 from makd.runtime import Runtime
 from makd.scan import scan
@@ -46,18 +49,26 @@ class PrepareDatasetParams(Block):
     birds: BirdsParams = BirdsParams()  # another dataset needs no block of theirs
 
 
+class OwnAnswersParams(Block):
+    """The `own_answers:` block of params.yaml."""
+
+    table: Path | None = None
+    questions: Path | None = None
+
+
 class Params(StageParams):
-    """What decides which images there are."""
+    """What decides which images there are, and which answers come with them."""
 
     dataset: Literal["birds", "imagefolder", "list"]
     prepare_dataset: PrepareDatasetParams
+    own_answers: OwnAnswersParams = OwnAnswersParams()
 
 
-def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path) -> None:
+def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path, own_answers: Path | None = None) -> None:
     """Write the manifest of `params.dataset`; unreadable files are named and left out.
 
     Raises:
-        UserError: no image, a class without a training image, fewer than two classes.
+        UserError: no image, a class without a training image, fewer than two classes, answers that do not fit.
     """
     block = params.prepare_dataset
     root = block.root
@@ -75,6 +86,17 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path) -> None
     write_manifest(rows.assign(label=rows["class_name"].map(labels)), manifest)
     counts = ", ".join(f"{(rows['split'] == split).sum()} {split}" for split in SPLITS)
     print(f"{len(rows)} images of {len(labels)} classes: {counts}")
+    if own_answers is not None:
+        bring_answers(params.own_answers, read_manifest(manifest), own_answers)
+
+
+def bring_answers(params: OwnAnswersParams, images: pd.DataFrame, out: Path) -> None:
+    """Bring the user's own answers, if any, into the form that the later stages read."""
+    answers = None
+    if params.table is not None:
+        answers = read_own_answers(params.table, params.questions, images)
+        print(coverage(answers))
+    write_own_answers(answers, images, out)
 
 
 def without_unreadable(rows: pd.DataFrame) -> pd.DataFrame:
@@ -139,7 +161,7 @@ def check_params(path: Path = PARAMS_FILE) -> None:
     if unknown:
         raise UserError(f"{path}: {some(unknown)}: no such param; {mending(path)}")
     n_questions, n_candidates = checked["n_questions"], checked["generate_questions"].n_candidates
-    if n_questions > n_candidates:
+    if n_questions > n_candidates and checked["own_answers"].table is None:
         raise UserError(
             f"{path}: n_questions is {n_questions}, but generate_questions.n_candidates is {n_candidates}, and "
             f"there are no more to choose from; {mending(path)}"
@@ -183,9 +205,10 @@ def student_key(model: str, recipe: "Recipe") -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.prepare_dataset", description=__doc__)
     parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--own-answers", type=Path, required=True)
     arguments = parser.parse_args()
     check_params()
-    prepare_dataset(Params.load(), Runtime.load(), manifest=arguments.manifest)
+    prepare_dataset(Params.load(), Runtime.load(), **vars(arguments))
 
 
 if __name__ == "__main__":
