@@ -34,6 +34,9 @@ bench: .venv/installed  ## ratios measured side by side, into reports/benchmarks
 bench-gpu: .venv/installed  ## the scorer at InternVL2-8B's sizes on a GPU
 	python -m benchmarks.gpu
 
+preset: .venv/installed  ## make the params of a dataset of the paper yours: make preset NAME=oxford_pets
+	python -m tools.preset $(NAME)
+
 table-%: .venv/installed  ## a table of the paper on the dataset of params.yaml, such as table-3c (docs/paper.md)
 	python -m tools.paper_tables $*
 

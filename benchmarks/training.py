@@ -39,7 +39,9 @@ def measure() -> dict[str, float]:
     recipe = Params.load(Path("params.yaml")).train
     found = {"train.makd_over_baseline": makd_over_baseline(recipe)}
     for px, n_images in ((64, 128), (224, 32)):
-        ratios = loops(recipe.model_copy(update={"image_px": px, "resize_px": px, "batch_size": 16}), n_images)
+        ratios = loops(
+            recipe.model_copy(update={"image_px": px, "resize_px": px, "stored_px": px, "batch_size": 16}), n_images
+        )
         found |= {f"train.px{px}.{name}": value for name, value in ratios.items()}
     found["train.loop_over_steps"] = max(found["train.px64.loop_over_steps"], found["train.px224.loop_over_steps"])
     return found | class_only()
@@ -98,7 +100,7 @@ def loops(recipe: Recipe, n_images: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         paths = write_photos(root, n_images)
-        pictures = training_pictures(paths, resize_px=recipe.resize_px, workers=0)
+        pictures = training_pictures(paths, stored_px=recipe.stored_px, workers=0)
         bare, usual, ours = (Trainer.of("resnet18", recipe, torch.from_numpy(pictures.pixels), 0) for _ in range(3))
         ready = ready_batches(bare, recipe)
         loader = usual_loader(root, usual, recipe)

@@ -28,6 +28,7 @@ from makd.files import cache_dir, read_memo, write_json
 from makd.manifest import SPLITS, read_manifest, write_manifest
 from makd.own_answers import coverage, read_own_answers, write_own_answers
 from makd.params import PARAMS_FILE, Block, StageParams, mending, read_params
+from makd.published_sets import published
 from makd.runtime import Runtime
 from makd.scan import scan
 from makd.splits import cut
@@ -46,6 +47,8 @@ class PrepareDatasetParams(Block):
     val_fraction: float = Field(ge=0, lt=1)
     test_fraction: float = Field(gt=0, lt=1)
     split_seed: int
+    dtd_fold: int = Field(1, ge=1, le=10)
+    flowers102_protocol: Literal["official", "random"] = "official"
     birds: BirdsParams = BirdsParams()  # another dataset needs no block of theirs
 
 
@@ -59,7 +62,19 @@ class OwnAnswersParams(Block):
 class Params(StageParams):
     """What decides which images there are, and which answers come with them."""
 
-    dataset: Literal["birds", "imagefolder", "list"]
+    dataset: Literal[
+        "birds",
+        "imagefolder",
+        "list",
+        "stanford_cars",
+        "oxford_pets",
+        "dtd",
+        "flowers102",
+        "fgvc_aircraft",
+        "caltech101",
+        "cub200",
+        "mini_imagenet",
+    ]
     prepare_dataset: PrepareDatasetParams
     own_answers: OwnAnswersParams = OwnAnswersParams()
 
@@ -74,7 +89,13 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path, own_ans
     root = block.root
     if params.dataset == "birds":
         root = render_birds(root, block.birds, workers=runtime.workers, progress=runtime.progress)
-    rows = image_list(root) if params.dataset == "list" else imagefolder(root)
+    match params.dataset:
+        case "birds" | "imagefolder":
+            rows = imagefolder(root)
+        case "list":
+            rows = image_list(root)
+        case name:
+            rows = published(name, root, dtd_fold=block.dtd_fold, flowers102_protocol=block.flowers102_protocol)
     if rows.empty:
         raise UserError(f"prepare_dataset.root: no image below {root}; expected a folder a class with images in it")
     scanned = scan(list(rows["path"]), workers=runtime.workers, progress=runtime.progress)
