@@ -75,7 +75,12 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for command in ("init --quiet", "config user.name test", "config user.email test@localhost", "add -A"):
         subprocess.run(["git", *command.split()], check=True)
     subprocess.run(["git", "commit", "--quiet", "-m", "start"], check=True)
-    (tmp_path / "data/tiny_vlm").mkdir(parents=True, exist_ok=True)
+    for name in ("data/tiny_vlm", "data/questions", "models/teacher"):  # a dry run wants what earlier stages write
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    for name in ("manifest", "own_answers", "aspects", "zero_shot"):
+        (tmp_path / f"data/{name}.parquet").touch()
+    for name in ("candidates", "selected"):
+        (tmp_path / f"data/questions/{name}.json").touch()
     return tmp_path
 
 
