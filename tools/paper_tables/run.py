@@ -56,12 +56,17 @@ def check_committed() -> None:
 
 
 def experiments() -> dict[str, dict[str, Any]]:
-    """The metrics of the experiments of this commit, by name."""
+    """The metrics of the finished experiments of this commit, by name.
+
+    `dvc exp show` has those that are queued, on or failed as well, with the metrics of the commit that they began with.
+    """
+    finished = set(output("dvc", "exp", "list", "--name-only").split())
     _, *commits = json.loads(output("dvc", "exp", "show", "--json"))
     found = {}
     for experiment in (each for commit in commits for each in commit["experiments"] or []):
         data = experiment["revs"][0]["data"] or {}
-        if metrics := data.get("metrics", {}).get(METRICS, {}).get("data"):
+        metrics = data.get("metrics", {}).get(METRICS, {}).get("data")
+        if metrics and experiment["name"] in finished:
             found[experiment["name"]] = metrics
     return found
 
