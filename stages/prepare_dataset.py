@@ -20,14 +20,17 @@ import pandas as pd
 from pydantic import AfterValidator, Field
 
 from makd.bird_rendering import BirdsParams, render_birds
+from makd.cub200 import cub200
 from makd.datasets import image_list, imagefolder
 from makd.errors import UserError, one_line_errors
 from makd.files import cache_dir, read_memo, write_json
 from makd.manifest import SPLITS, write_manifest
+from makd.mini_imagenet import mini_imagenet
 from makd.params import PARAMS_FILE, Block, StageParams, mending, read_params
 from makd.runtime import Runtime
 from makd.scan import scan
 from makd.splits import cut
+from makd.torchvision_datasets import published_dataset
 
 if TYPE_CHECKING:
     from makd.recipe import Recipe
@@ -40,16 +43,30 @@ class PrepareDatasetParams(Block):
     """The `prepare_dataset:` block of params.yaml."""
 
     root: Annotated[Path, AfterValidator(lambda root: Path(os.path.expanduser(root)))]
+    resplit: bool = False
     val_fraction: float = Field(ge=0, lt=1)
     test_fraction: float = Field(gt=0, lt=1)
     split_seed: int
+    dtd_fold: int = Field(1, ge=1, le=10)
     birds: BirdsParams = BirdsParams()  # another dataset needs no block of theirs
 
 
 class Params(StageParams):
     """What decides which images there are."""
 
-    dataset: Literal["birds", "imagefolder", "list"]
+    dataset: Literal[
+        "birds",
+        "imagefolder",
+        "list",
+        "stanford_cars",
+        "oxford_pets",
+        "dtd",
+        "flowers102",
+        "cub200",
+        "fgvc_aircraft",
+        "caltech101",
+        "mini_imagenet",
+    ]
     prepare_dataset: PrepareDatasetParams
 
 
@@ -60,12 +77,11 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path) -> None
         UserError: no image, a class without a training image, fewer than two classes.
     """
     block = params.prepare_dataset
-    root = block.root
-    if params.dataset == "birds":
-        root = render_birds(root, block.birds, workers=runtime.workers, progress=runtime.progress)
-    rows = image_list(root) if params.dataset == "list" else imagefolder(root)
+    rows = find_images(params, runtime)
     if rows.empty:
-        raise UserError(f"prepare_dataset.root: no image below {root}; expected a folder a class with images in it")
+        raise UserError(
+            f"prepare_dataset.root: no image below {block.root}; expected a folder a class with images in it"
+        )
     scanned = scan(list(rows["path"]), workers=runtime.workers, progress=runtime.progress)
     rows = rows.assign(image_id=scanned["image_id"].to_numpy(), error=scanned["error"].to_numpy())
     rows = split_rows(without_unreadable(rows), block)
@@ -75,6 +91,26 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path) -> None
     write_manifest(rows.assign(label=rows["class_name"].map(labels)), manifest)
     counts = ", ".join(f"{(rows['split'] == split).sum()} {split}" for split in SPLITS)
     print(f"{len(rows)} images of {len(labels)} classes: {counts}")
+
+
+def find_images(params: Params, runtime: Runtime) -> pd.DataFrame:
+    """Rows of path, class_name and split of any dataset, before an image is read."""
+    block = params.prepare_dataset
+    match params.dataset:
+        case "birds":
+            return imagefolder(
+                render_birds(block.root, block.birds, workers=runtime.workers, progress=runtime.progress)
+            )
+        case "imagefolder":
+            return imagefolder(block.root)
+        case "list":
+            return image_list(block.root)
+        case "cub200":
+            return cub200(block.root)
+        case "mini_imagenet":
+            return mini_imagenet(block.root)
+        case name:
+            return published_dataset(name, block.root, fold=block.dtd_fold)
 
 
 def without_unreadable(rows: pd.DataFrame) -> pd.DataFrame:
@@ -90,11 +126,16 @@ def without_unreadable(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def split_rows(rows: pd.DataFrame, params: PrepareDatasetParams) -> pd.DataFrame:
-    """Fill in the splits that the dataset does not come with: test from all images, then val from what remains."""
-    split = rows["split"].where(rows["split"].notna(), "train")
+    """Fill in the splits that the dataset does not come with: test from all images, then val from what remains.
+
+    Without a share for val there is none, and the dataset's own joins train, as in the paper ("trainval").
+    """
+    split = rows["split"].where(rows["split"].notna() & (not params.resplit), "train")
     if "test" not in set(split):
         split = split.mask(cut(rows, params.test_fraction, params.split_seed), "test")
-    if "val" not in set(split):
+    if not params.val_fraction:
+        split = split.replace("val", "train")
+    elif "val" not in set(split):
         train = rows[split == "train"]
         split.loc[train.index[cut(train, params.val_fraction, params.split_seed + 1)]] = "val"
     return rows.assign(split=split)
