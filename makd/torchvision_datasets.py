@@ -153,8 +153,8 @@ def fgvc_aircraft(root: Path, _: int) -> list[Row]:
     rows: list[Row] = []
     maker_of: dict[str, str] = {}
     for split in ("train", "val", "test"):
-        makers = {path: maker for path, maker, *_ in rows_of(split, "manufacturer")}
-        for path, variant, *_ in rows_of(split, "variant"):
+        makers = {path: maker for path, maker, _split in rows_of(split, "manufacturer")}
+        for path, variant, _split in rows_of(split, "variant"):
             maker = maker_of.setdefault(variant, makers[path])
             rows.append((path, with_maker(variant, maker), split))
     return rows
