@@ -97,7 +97,6 @@ def test_a_missing_image_is_named_with_what_to_unpack(name: str, root: Path, mon
         ("dtd", "dtd/dtd/labels/val1.txt"),
         ("flowers102", "flowers-102/setid.mat"),
         ("fgvc_aircraft", "fgvc-aircraft-2013b/data/images_manufacturer_val.txt"),
-        ("caltech101", "caltech101/101_ObjectCategories/BACKGROUND_Google"),
         ("caltech101", "caltech101/101_ObjectCategories"),
     ],
 )
@@ -131,6 +130,13 @@ def test_damaged_annotations_are_refused_in_one_line(
     with pytest.raises(UserError, match=r"is not whole.*; unpack ") as caught:
         published_dataset(name, root, fold=1)
     assert "\n" not in str(caught.value)
+
+
+def test_caltech_without_its_background_says_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make("caltech101", root, monkeypatch)
+    shutil.rmtree(root / "caltech101" / "101_ObjectCategories" / "BACKGROUND_Google")
+    with pytest.raises(UserError, match="is not whole .there is no BACKGROUND_Google/ in it.; unpack"):
+        published_dataset("caltech101", root, fold=1)
 
 
 def test_cars_are_not_asked_of_the_network(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
