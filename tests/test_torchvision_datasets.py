@@ -135,7 +135,7 @@ def test_damaged_annotations_are_refused_in_one_line(
 def test_caltech_without_its_background_says_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make("caltech101", root, monkeypatch)
     shutil.rmtree(root / "caltech101" / "101_ObjectCategories" / "BACKGROUND_Google")
-    with pytest.raises(UserError, match="is not whole .there is no BACKGROUND_Google/ in it.; unpack"):
+    with pytest.raises(UserError, match=r"is not whole .there is no BACKGROUND_Google/ in it.; unpack"):
         published_dataset("caltech101", root, fold=1)
 
 
