@@ -5,20 +5,13 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help repro preset test test-slow check fix bench bench-gpu lock tiny-vlm
+.PHONY: help repro test test-slow check fix bench bench-gpu lock tiny-vlm
 
 help:  ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 repro: .venv/installed  ## run every stage that is out of date
 	dvc repro
-
-preset:  ## NAME=oxford_pets puts a file of presets/ in the place of params.yaml; FORCE=1 also over uncommitted edits
-	@test -f "presets/$(NAME).yaml" || { echo "make preset: NAME is '$(NAME)', and presets/ has" \
-		"$(basename $(notdir $(wildcard presets/*.yaml)))" >&2; exit 1; }
-	@test -n "$(FORCE)" || git diff --quiet HEAD -- params.yaml || { echo "make preset: params.yaml has uncommitted" \
-		"edits; commit them, or add FORCE=1 to lose them" >&2; exit 1; }
-	@cp "presets/$(NAME).yaml" params.yaml && echo "params.yaml is now presets/$(NAME).yaml"
 
 test: .venv/installed  ## the test suite
 	pytest
@@ -40,6 +33,9 @@ bench: .venv/installed  ## ratios measured side by side, into reports/benchmarks
 
 bench-gpu: .venv/installed  ## the scorer at InternVL2-8B's sizes on a GPU
 	python -m benchmarks.gpu
+
+preset: .venv/installed  ## make the params of a dataset of the paper yours: make preset NAME=oxford_pets
+	python -m tools.preset $(NAME)
 
 table-%: .venv/installed  ## a table of the paper on the dataset of params.yaml, such as table-3c (docs/paper.md)
 	python -m tools.paper_tables $*

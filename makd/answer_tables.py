@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from makd.files import parquet_writer, read_in_batches, read_schema
+from makd.files import parquet_writer, read_in_batches, read_schema, write_parquet
 from makd.manifest import SCHEMA
+from makd.questions import question_id
 from makd.store import AnswerReader, Answers, AnswerStore, block_images
 
 STORE_KEY = b"makd.store_key"
@@ -70,6 +72,28 @@ def long_table(image_ids: pd.Index, question_ids: pd.Index, answers: Answers) ->
     ]
     values = [answers.z_yes[at], answers.z_no[at], answers.p_yes[at], np.ones(len(row), bool)]
     return pa.table([*ids, *map(pa.array, values)], schema=ANSWERS)
+
+
+def write_given(
+    manifest: pd.DataFrame, questions: Sequence[str], given: Path, *, aspects: Path, answers: Path, zero_shot: Path
+) -> None:
+    """The three tables from answers that the user gave, data/own_answers.parquet: no logits, and no class was asked."""
+    p_yes = pq.read_table(given, columns=list(questions))
+    keys = pa.Table.from_pandas(manifest, schema=SCHEMA, preserve_index=False).replace_schema_metadata(None)
+    write_parquet(pa.table([*keys.columns, *p_yes.columns], names=[*SCHEMA.names, *questions]), aspects)
+    write_parquet(keys.slice(0, 0), zero_shot)
+    image_ids = manifest["image_id"]
+    wide = p_yes.to_pandas().set_axis(image_ids).loc[lambda rows: ~rows.index.duplicated()]
+    wide.columns = [question_id(question) for question in questions]
+    row, column = np.nonzero(wide.notna().to_numpy())
+    none = pa.nulls(len(row), pa.float32())
+    ids = [
+        pa.DictionaryArray.from_arrays(pa.array(code, pa.int32()), pa.array(names, pa.string()))
+        for code, names in ((row, wide.index), (column, wide.columns))
+    ]
+    values = pa.array(wide.to_numpy()[row, column], pa.float32())
+    table = pa.table([*ids, none, none, values, pa.array(np.zeros(len(row), bool))], schema=ANSWERS)
+    write_parquet(table, answers)
 
 
 def import_answers(path: Path, store: AnswerStore) -> int:

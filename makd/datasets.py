@@ -3,7 +3,6 @@
 import csv
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +15,6 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif"
 """What counts as an image by name; the scan then decodes each one."""
 
 COLUMNS = ("path", "class_name", "split")
-Row = tuple[str, str, str | None]
-"""The values of COLUMNS."""
 
 HEADER = 2
 """Rows of a list are counted as an editor counts them: the first is the header."""
@@ -137,30 +134,6 @@ def check_files(rows: pd.DataFrame, file: Path) -> None:
                 f"{file}: {path} has the label {group['class_name'].iloc[0]!r} in row {group.index[0] + HEADER} and "
                 f"{other['class_name'].iloc[0]!r} in row {other.index[0] + HEADER}; give it one"
             )
-
-
-def annotated(rows: Sequence[Row], root: Path, source: str) -> pd.DataFrame:
-    """The images that the annotations of a published dataset name; paths are those on this machine.
-
-    Args:
-        rows: of COLUMNS.
-        root: that of the params; paths are written below it, as the manifest has them.
-        source: what the user unpacks where, for the message.
-
-    Raises:
-        UserError: an image is not there, so the archive was unpacked in part.
-    """
-    start = main_checkout() / root
-    paths = [Path(path).relative_to(start) for path, *_ in rows]
-    absent = [path for path in paths if not (start / path).is_file()]
-    if absent:
-        are = "image is" if len(absent) == 1 else "images are"
-        raise UserError(
-            f"prepare_dataset.root: {len(absent)} of the {len(rows)} annotated {are} not below {root}, the first "
-            f"{absent[0]}; {source}"
-        )
-    found = [((root / path).as_posix(), *rest) for path, (_, *rest) in zip(paths, rows, strict=True)]
-    return pd.DataFrame(found, columns=COLUMNS, dtype=object)
 
 
 def read_csv_texts(file: Path) -> pd.DataFrame:

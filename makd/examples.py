@@ -52,11 +52,11 @@ class TrainingExamples:
         kept: npt.NDArray[np.bool_],
         p_yes: Float32[np.ndarray, "kept aspects"],
         *,
-        resize_px: int,
+        stored_px: int,
         workers: int,
     ) -> "TrainingExamples":
         """The `kept` ones of the training rows of the manifest; all are decoded, once for every fraction and seed."""
-        pixels, aspect_ratios = training_pictures(files_of(rows), resize_px=resize_px, workers=workers)
+        pixels, aspect_ratios = training_pictures(files_of(rows), stored_px=stored_px, workers=workers)
         if not kept.all():
             pixels, aspect_ratios = pixels[kept], aspect_ratios[kept]
         return cls(torch.from_numpy(pixels), aspect_ratios, labels_of(rows[kept]), torch.from_numpy(p_yes))

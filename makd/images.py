@@ -1,9 +1,9 @@
 """The pictures that a student sees, as uint8, decoded once for all runs (makd/picture_cache.py).
 
 Paper: RandomResizedCrop of the original picture in training, Resize and CenterCrop in testing. Here: testing is exactly
-that. For training, a picture is kept whole, squeezed to a square of side `resize_px`, together with its aspect ratio:
+that. For training, a picture is kept whole, squeezed to a square of side `stored_px`, together with its aspect ratio:
 every crop of the original can still be drawn in its true shape (makd/augment.py). What is lost is detail beyond
-`resize_px`, which shows in small crops of large pictures; pictures that are such a square already lose nothing.
+`stored_px`, which shows in small crops of large pictures; pictures that are such a square already lose nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,8 +32,8 @@ class TrainingPictures(NamedTuple):
     aspect_ratios: Float32[np.ndarray, " images"]  # width / height of the original
 
 
-def training_pictures(files: Sequence[PictureFile], *, resize_px: int, workers: int) -> TrainingPictures:
-    """Whole pictures, each squeezed to a square of side `resize_px`.
+def training_pictures(files: Sequence[PictureFile], *, stored_px: int, workers: int) -> TrainingPictures:
+    """Whole pictures, each squeezed to a square of side `stored_px`.
 
     Raises:
         UserError: a picture cannot be read or has changed; it is named.
@@ -43,12 +43,12 @@ def training_pictures(files: Sequence[PictureFile], *, resize_px: int, workers: 
         def store(row: int) -> None:
             picture = load_rgb_of(*files[row])
             aspect_ratios[row] = picture.width / picture.height
-            pixels[row] = channels_first(picture.resize((resize_px, resize_px), Image.Resampling.BILINEAR))
+            pixels[row] = channels_first(picture.resize((stored_px, stored_px), Image.Resampling.BILINEAR))
 
         for_each(store, len(files), workers)
 
-    arrays = {"pixels": pixels_of(len(files), resize_px), "aspect_ratios": ArrayOf((len(files),), "float32")}
-    pixels, aspect_ratios = decoded_once(["squeezed", resize_px, *ids_of(files)], arrays, decode)
+    arrays = {"pixels": pixels_of(len(files), stored_px), "aspect_ratios": ArrayOf((len(files),), "float32")}
+    pixels, aspect_ratios = decoded_once(["squeezed", stored_px, *ids_of(files)], arrays, decode)
     return TrainingPictures(pixels, aspect_ratios)
 
 

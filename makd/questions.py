@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from makd.files import write_json
 
+OWN = "own answers"
+"""In place of a model's name: these questions came with the user's answers."""
+
 
 class Question(BaseModel):
     """A yes/no question. Its id is the hash of its text, so the same words are never asked twice."""
@@ -37,6 +40,11 @@ def write_questions(questions: list[Question], path: Path, *, model: str, prompt
 def read_questions(path: Path) -> list[Question]:
     """The questions of a candidates or selected file, in the file's order."""
     return [Question(text=row["text"]) for row in json.loads(path.read_text(encoding="utf-8"))["questions"]]
+
+
+def are_own(path: Path) -> bool:
+    """Whether the questions of a candidates or selected file came with answers."""
+    return bool(json.loads(path.read_text(encoding="utf-8"))["model"] == OWN)
 
 
 def read_prompt(path: Path) -> str:

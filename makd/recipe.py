@@ -13,6 +13,7 @@ class Recipe(Block):
 
     image_px: int = Field(gt=0)
     resize_px: int = Field(gt=0)
+    stored_px: int = Field(gt=0)
     crop_scale_min: float = Field(gt=0, le=1)
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)  # BatchNorm cannot train on one image

@@ -18,13 +18,14 @@ BLOCK_IMAGES = 2**12
 
 
 def aspect_targets(p_yes: PYes, labels: Labels, kind: AspectTargets, seed: int) -> PYes:
-    """The targets of the training images, in [0, 1]; NaN, no answer, as often as the teacher gave none.
+    """The targets of the training images, in [0, 1]; NaN, no answer, where the teacher gave none.
 
     Args:
         p_yes: the teacher's answers. Rows of training images only: a control must not know the test images' answers.
         labels: the classes of the same images.
         kind: "mllm", the answers themselves, or one of the controls, from the least to the most that they tell:
             "random" (neither class nor image), "class_mean" (the class alone), "shuffled" (the class, another image).
+            Class means serve all images of the class, answered or not: the teacher need not see them all.
         seed: of the random controls.
     """
     match kind:
@@ -61,11 +62,10 @@ def logit_moments(p_yes: Float32[np.ndarray, " images"]) -> tuple[float, float]:
 
 
 def class_mean_targets(p_yes: PYes, labels: Labels) -> PYes:
-    """The mean answer over the image's class, where the teacher answered for the image."""
+    """The mean of the answers about the image's class; NaN where there is none about any of its images."""
     targets = np.empty_like(p_yes)
     for column, answers in enumerate(p_yes.T):
-        means = pd.Series(answers, dtype=np.float64).groupby(labels).transform("mean")
-        targets[:, column] = np.where(np.isnan(answers), np.nan, means)
+        targets[:, column] = pd.Series(answers, dtype=np.float64).groupby(labels).transform("mean")
     return targets
 
 

@@ -43,12 +43,17 @@ class Wanted:
         *,
         splits: Collection[str],
         zero_shot_splits: Collection[str],
+        images_per_class: int | None = None,
     ) -> "Wanted":
-        """For the images of the manifest in these splits; a picture that is there twice is asked once."""
+        """For the images of the manifest in these splits; a picture that is there twice is asked once.
+
+        Of the training images, at most `images_per_class` of each class are asked about aspects.
+        """
+        left_out = beyond(manifest, images_per_class)
         images = manifest[manifest["split"].isin({*splits, *zero_shot_splits})].drop_duplicates("image_id")
         for_aspects, for_classes = (
-            images["image_id"].isin(manifest.loc[manifest["split"].isin(kind), "image_id"]).to_numpy(dtype=bool)
-            for kind in (splits, zero_shot_splits)
+            images["image_id"].isin(manifest.loc[asked, "image_id"]).to_numpy(dtype=bool)
+            for asked in (manifest["split"].isin(splits) & ~left_out, manifest["split"].isin(zero_shot_splits))
         )
         return cls(images.set_index("image_id")["path"], aspects, classes, for_aspects, for_classes)
 
@@ -73,3 +78,15 @@ class Wanted:
             for asked, questions in ((self.for_aspects, self.aspects), (self.for_classes, self.classes))
         )
         return aspects, classes
+
+
+def beyond(manifest: pd.DataFrame, images_per_class: int | None) -> "pd.Series[bool]":
+    """Which rows are training images beyond the first so many of their class.
+
+    The first by image_id, a hash of the content: as good as drawn, and more of them hold the fewer.
+    """
+    if images_per_class is None:
+        return pd.Series(False, manifest.index)
+    training = manifest[manifest["split"] == "train"]
+    rank = training.groupby("class_name")["image_id"].rank(method="dense")  # a picture twice is one
+    return (rank > images_per_class).reindex(manifest.index, fill_value=False)

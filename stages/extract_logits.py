@@ -1,6 +1,8 @@
 """A multimodal LLM answers the questions for every image; what the answer store knows is never asked again.
 
-Reads: data/manifest.parquet, data/questions/selected.json, the prompt, the images.
+Where the user brings answers along, those are the answers, and no model is loaded.
+
+Reads: data/manifest.parquet, data/own_answers.parquet, data/questions/selected.json, the prompt, the images.
 Writes: data/aspects.parquet (P(yes): a row an image, a column a question), data/answers.parquet (the two logits),
 data/zero_shot.parquet (P(yes) of each class, for the splits of zero_shot_splits).
 """
@@ -38,6 +40,7 @@ class ExtractLogitsParams(Block):
     processor: dict[str, Any]
     splits: tuple[Literal["train", "val", "test"], ...] = Field(min_length=1)
     zero_shot_splits: tuple[Literal["train", "val", "test"], ...]
+    images_per_class: int | None = Field(ge=1)
 
     @field_validator("answers")
     @classmethod
@@ -75,6 +78,7 @@ def extract_logits(
     *,
     manifest: Path,
     selected: Path,
+    own_answers: Path | None = None,
     prompt: Path,
     zero_shot_prompt: Path,
     aspects: Path,
@@ -89,8 +93,9 @@ def extract_logits(
         UserError: fewer questions than wanted, a model that cannot be loaded, a failed self-test.
         KeyboardInterrupt: after the shard in flight.
     """
-    from makd.answer_tables import import_answers, write_answers, write_p_yes
+    from makd.answer_tables import import_answers, write_answers, write_given, write_p_yes
     from makd.manifest import class_names, read_manifest
+    from makd.own_answers import own_questions
     from makd.questions import read_questions
     from makd.store import AnswerStore
     from makd.wanted import Wanted
@@ -104,10 +109,23 @@ def extract_logits(
             "lower it, or raise generate_questions.n_candidates"
         )
     rows = read_manifest(manifest)
+    if own_questions(own_answers):
+        assert own_answers is not None
+        texts = [question.text for question in questions]
+        write_given(rows, texts, own_answers, aspects=aspects, answers=answers, zero_shot=zero_shot)
+        print(f"{len(rows)} images x {len(questions)} questions: own answers, 0 to ask")
+        return
     names = class_names(rows) if block.zero_shot_splits else []
     about_classes = class_questions(zero_shot_prompt, names)
-    wanted = Wanted.of(rows, questions, about_classes, splits=block.splits, zero_shot_splits=block.zero_shot_splits)
-    size = f"{len(wanted.images)} images x {len(questions)} questions"
+    wanted = Wanted.of(
+        rows,
+        questions,
+        about_classes,
+        splits=block.splits,
+        zero_shot_splits=block.zero_shot_splits,
+        images_per_class=block.images_per_class,
+    )
+    size = f"{int(wanted.for_aspects.sum())} images x {len(questions)} questions"
     if about_classes:
         size += f", {int(wanted.for_classes.sum())} x {len(about_classes)} about classes"
     store = AnswerStore(cache_dir() / "answers", provenance(block, prompt))
@@ -202,7 +220,16 @@ def dvc_arguments() -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.extract_logits", description=__doc__)
-    for name in ("manifest", "selected", "prompt", "zero-shot-prompt", "aspects", "answers", "zero-shot"):
+    for name in (
+        "manifest",
+        "selected",
+        "own-answers",
+        "prompt",
+        "zero-shot-prompt",
+        "aspects",
+        "answers",
+        "zero-shot",
+    ):
         parser.add_argument(f"--{name}", type=Path, help="that of dvc.yaml where it is not given")
     parser.add_argument("--estimate", action="store_true", help="only say what asking would cost")
     arguments = vars(parser.parse_args([*dvc_arguments(), *sys.argv[1:]]))

@@ -2,8 +2,10 @@
 
 Always runs: images are no DVC dep, so this stage sees by size and time what changed. Its output changes with them only.
 
-Reads: params.yaml (whole), the images.
-Writes: data/manifest.parquet.
+Answers that the user brings along (`own_answers`) are checked here too, before anything is paid for.
+
+Reads: params.yaml (whole), the images, own_answers.table.
+Writes: data/manifest.parquet, data/own_answers.parquet.
 """
 
 import argparse
@@ -20,17 +22,16 @@ import pandas as pd
 from pydantic import AfterValidator, Field
 
 from makd.bird_rendering import BirdsParams, render_birds
-from makd.cub200 import cub200
 from makd.datasets import image_list, imagefolder
 from makd.errors import UserError, one_line_errors
 from makd.files import cache_dir, read_memo, write_json
-from makd.manifest import SPLITS, write_manifest
-from makd.mini_imagenet import mini_imagenet
+from makd.manifest import SPLITS, read_manifest, write_manifest
+from makd.own_answers import coverage, read_own_answers, write_own_answers
 from makd.params import PARAMS_FILE, Block, StageParams, mending, read_params
+from makd.published_sets import published
 from makd.runtime import Runtime
 from makd.scan import scan
 from makd.splits import cut
-from makd.torchvision_datasets import published_dataset
 
 if TYPE_CHECKING:
     from makd.recipe import Recipe
@@ -43,16 +44,23 @@ class PrepareDatasetParams(Block):
     """The `prepare_dataset:` block of params.yaml."""
 
     root: Annotated[Path, AfterValidator(lambda root: Path(os.path.expanduser(root)))]
-    resplit: bool = False
     val_fraction: float = Field(ge=0, lt=1)
     test_fraction: float = Field(gt=0, lt=1)
     split_seed: int
     dtd_fold: int = Field(1, ge=1, le=10)
+    flowers102_protocol: Literal["official", "random"] = "official"
     birds: BirdsParams = BirdsParams()  # another dataset needs no block of theirs
 
 
+class OwnAnswersParams(Block):
+    """The `own_answers:` block of params.yaml."""
+
+    table: Path | None = None
+    questions: Path | None = None
+
+
 class Params(StageParams):
-    """What decides which images there are."""
+    """What decides which images there are, and which answers come with them."""
 
     dataset: Literal[
         "birds",
@@ -62,26 +70,34 @@ class Params(StageParams):
         "oxford_pets",
         "dtd",
         "flowers102",
-        "cub200",
         "fgvc_aircraft",
         "caltech101",
+        "cub200",
         "mini_imagenet",
     ]
     prepare_dataset: PrepareDatasetParams
+    own_answers: OwnAnswersParams = OwnAnswersParams()
 
 
-def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path) -> None:
+def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path, own_answers: Path | None = None) -> None:
     """Write the manifest of `params.dataset`; unreadable files are named and left out.
 
     Raises:
-        UserError: no image, a class without a training image, fewer than two classes.
+        UserError: no image, a class without a training image, fewer than two classes, answers that do not fit.
     """
     block = params.prepare_dataset
-    rows = find_images(params, runtime)
+    root = block.root
+    if params.dataset == "birds":
+        root = render_birds(root, block.birds, workers=runtime.workers, progress=runtime.progress)
+    match params.dataset:
+        case "birds" | "imagefolder":
+            rows = imagefolder(root)
+        case "list":
+            rows = image_list(root)
+        case name:
+            rows = published(name, root, dtd_fold=block.dtd_fold, flowers102_protocol=block.flowers102_protocol)
     if rows.empty:
-        raise UserError(
-            f"prepare_dataset.root: no image below {block.root}; expected a folder a class with images in it"
-        )
+        raise UserError(f"prepare_dataset.root: no image below {root}; expected a folder a class with images in it")
     scanned = scan(list(rows["path"]), workers=runtime.workers, progress=runtime.progress)
     rows = rows.assign(image_id=scanned["image_id"].to_numpy(), error=scanned["error"].to_numpy())
     rows = split_rows(without_unreadable(rows), block)
@@ -91,26 +107,17 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path) -> None
     write_manifest(rows.assign(label=rows["class_name"].map(labels)), manifest)
     counts = ", ".join(f"{(rows['split'] == split).sum()} {split}" for split in SPLITS)
     print(f"{len(rows)} images of {len(labels)} classes: {counts}")
+    if own_answers is not None:
+        bring_answers(params.own_answers, read_manifest(manifest), own_answers)
 
 
-def find_images(params: Params, runtime: Runtime) -> pd.DataFrame:
-    """Rows of path, class_name and split of any dataset, before an image is read."""
-    block = params.prepare_dataset
-    match params.dataset:
-        case "birds":
-            return imagefolder(
-                render_birds(block.root, block.birds, workers=runtime.workers, progress=runtime.progress)
-            )
-        case "imagefolder":
-            return imagefolder(block.root)
-        case "list":
-            return image_list(block.root)
-        case "cub200":
-            return cub200(block.root)
-        case "mini_imagenet":
-            return mini_imagenet(block.root)
-        case name:
-            return published_dataset(name, block.root, fold=block.dtd_fold)
+def bring_answers(params: OwnAnswersParams, images: pd.DataFrame, out: Path) -> None:
+    """Bring the user's own answers, if any, into the form that the later stages read."""
+    answers = None
+    if params.table is not None:
+        answers = read_own_answers(params.table, params.questions, images)
+        print(coverage(answers))
+    write_own_answers(answers, images, out)
 
 
 def without_unreadable(rows: pd.DataFrame) -> pd.DataFrame:
@@ -126,16 +133,11 @@ def without_unreadable(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def split_rows(rows: pd.DataFrame, params: PrepareDatasetParams) -> pd.DataFrame:
-    """Fill in the splits that the dataset does not come with: test from all images, then val from what remains.
-
-    Without a share for val there is none, and the dataset's own joins train, as in the paper ("trainval").
-    """
-    split = rows["split"].where(rows["split"].notna() & (not params.resplit), "train")
+    """Fill in the splits that the dataset does not come with: test from all images, then val from what remains."""
+    split = rows["split"].where(rows["split"].notna(), "train")
     if "test" not in set(split):
         split = split.mask(cut(rows, params.test_fraction, params.split_seed), "test")
-    if not params.val_fraction:
-        split = split.replace("val", "train")
-    elif "val" not in set(split):
+    if "val" not in set(split):
         train = rows[split == "train"]
         split.loc[train.index[cut(train, params.val_fraction, params.split_seed + 1)]] = "val"
     return rows.assign(split=split)
@@ -180,7 +182,7 @@ def check_params(path: Path = PARAMS_FILE) -> None:
     if unknown:
         raise UserError(f"{path}: {some(unknown)}: no such param; {mending(path)}")
     n_questions, n_candidates = checked["n_questions"], checked["generate_questions"].n_candidates
-    if n_questions > n_candidates:
+    if n_questions > n_candidates and checked["own_answers"].table is None:
         raise UserError(
             f"{path}: n_questions is {n_questions}, but generate_questions.n_candidates is {n_candidates}, and "
             f"there are no more to choose from; {mending(path)}"
@@ -224,9 +226,10 @@ def student_key(model: str, recipe: "Recipe") -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.prepare_dataset", description=__doc__)
     parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--own-answers", type=Path, required=True)
     arguments = parser.parse_args()
     check_params()
-    prepare_dataset(Params.load(), Runtime.load(), manifest=arguments.manifest)
+    prepare_dataset(Params.load(), Runtime.load(), **vars(arguments))
 
 
 if __name__ == "__main__":

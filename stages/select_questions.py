@@ -20,7 +20,7 @@ from makd.errors import one_line_errors
 from makd.llm import BadReply, LLMParams, ask, open_llm
 from makd.params import StageParams
 from makd.prompts import render
-from makd.questions import Question, read_prompt, read_questions, write_questions
+from makd.questions import OWN, Question, are_own, read_prompt, read_questions, write_questions
 from makd.recordings import Message
 
 
@@ -39,8 +39,11 @@ class Ranking(BaseModel):  # a docstring here would be sent to the LLM, as the d
 def select_questions(
     params: Params, *, candidates: Path, prompt: Path, system: Path, recordings: Path, selected: Path
 ) -> None:
-    """Write the candidates in rank order."""
+    """Write the candidates in rank order; those that came with answers keep theirs."""
     questions = read_questions(candidates)
+    if are_own(candidates):
+        write_questions(questions, selected, model=OWN, prompt="")
+        return
     numbered = "\n".join(f"{number}. {question.text}" for number, question in enumerate(questions, start=1))
     text = render(prompt, n_questions=len(questions), questions=numbered)
     # The conversation that wrote the candidates comes first: only there does the LLM see the classes to distinguish.

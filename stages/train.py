@@ -193,15 +193,22 @@ def load_splits(
     """Training, validation and test images. The dials for data and targets touch the training images alone."""
     from makd.examples import Examples, TrainingExamples
 
-    px = {"resize_px": params.train.resize_px, "workers": workers}
+    recipe = params.train
     split = {name: rows[rows["split"] == name] for name in ("train", "val", "test")}
     kept = kept_rows(rows, params, seed)
     targets = training_targets(split["train"][kept], aspects, params, seed)
     validation, test = (
-        Examples.load(split[name], answers_of(split[name], aspects), image_px=params.train.image_px, **px)
+        Examples.load(
+            split[name],
+            answers_of(split[name], aspects),
+            resize_px=recipe.resize_px,
+            image_px=recipe.image_px,
+            workers=workers,
+        )
         for name in ("val", "test")
     )
-    return TrainingExamples.load(split["train"], kept, targets, **px), validation, test
+    training = TrainingExamples.load(split["train"], kept, targets, stored_px=recipe.stored_px, workers=workers)
+    return training, validation, test
 
 
 def kept_rows(rows: "pd.DataFrame", params: BaselineParams, seed: int) -> "Rows":
@@ -228,8 +235,8 @@ def training_targets(rows: "pd.DataFrame", aspects: Path | None, params: Baselin
 
     p_yes = answers_of(rows, aspects)
     if isinstance(params, Params):
-        check_answered(p_yes, aspects)
         p_yes = aspect_targets(p_yes, rows["label"].to_numpy(), params.aspect_targets, seed)
+        check_answered(p_yes, aspects)
     return p_yes
 
 

@@ -1,163 +1,130 @@
-"""Published datasets in miniature: the layout of their archives, with few and tiny pictures."""
+"""The datasets of the paper in miniature: a few grey pictures below the annotations that their archives come with."""
 
-from collections.abc import Iterator, Mapping
-from itertools import count
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from scipy.io import savemat
 
-Made = Mapping[str, tuple[str, str | None]]
-"""Class and split of each picture, by its path below the root."""
 
-PER_SPLIT = 2
-
-
-def jpeg(path: Path, numbers: Iterator[int]) -> None:
-    """A picture like no other of the same `numbers`."""
+def picture(path: Path, value: int = 0) -> None:
+    """Pictures of different values differ, as JPEGs too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    number = next(numbers)
-    Image.new("RGB", (8, 8), (number % 16 * 16, number // 16 % 16 * 16, 128)).save(path)
+    red, green = 32 * (value % 8), 32 * (value // 8)
+    Image.new("RGB", (8, 8), (red, green, 0)).save(path)
 
 
-def write_lines(path: Path, lines: list[str]) -> None:
+def text(path: Path, *lines: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines))
 
 
-def make_stanford_cars(root: Path) -> Made:
-    names, numbers, made = ["AM General Hummer SUV 2000", "Ram C/V Cargo Van Minivan 2012"], count(), {}
-    base = root / "stanford_cars"
-    (base / "devkit").mkdir(parents=True)
-    savemat(base / "devkit" / "cars_meta.mat", {"class_names": np.array(names, dtype=object)})
-    lists = {"train": base / "devkit" / "cars_train_annos.mat", "test": base / "cars_test_annos_withlabels.mat"}
-    for split, file in lists.items():
-        annotations = [(label, f"{k + label * PER_SPLIT:05d}.jpg") for label in (1, 2) for k in range(PER_SPLIT)]
-        savemat(file, {"annotations": np.array(annotations, dtype=[("class", np.uint8), ("fname", object)])})
-        for label, name in annotations:
-            path = f"stanford_cars/cars_{split}/{name}"
-            jpeg(root / path, numbers)
-            made[path] = (names[label - 1], split)
-    return made
+CARS = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012"]
 
 
-def make_oxford_pets(root: Path) -> Made:
-    names = {"Abyssinian": "Abyssinian", "american_pit_bull_terrier": "American Pit Bull Terrier"}
-    numbers, made = count(), {}
-    for official, split in (("trainval", "train"), ("test", "test")):
-        lines = []
-        for label, (stem, name) in enumerate(names.items(), start=1):
-            for k in range(PER_SPLIT):
-                image = f"{stem}_{k + (10 if split == 'test' else 0)}"
-                lines.append(f"{image} {label} {label} 1")
-                jpeg(root / f"oxford-iiit-pet/images/{image}.jpg", numbers)
-                made[f"oxford-iiit-pet/images/{image}.jpg"] = (name, split)
-        write_lines(root / f"oxford-iiit-pet/annotations/{official}.txt", lines)
-    return made
+def stanford_cars(root: Path) -> None:
+    folder = root / "stanford_cars"
+    (folder / "devkit").mkdir(parents=True)
+    savemat(folder / "devkit/cars_meta.mat", {"class_names": np.array(CARS, dtype=object)})
+    for split, file in (("train", "devkit/cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
+        names = [f"{number:05}.jpg" for number in range(1, 5)]
+        annotations = np.array(
+            [(name, number % 2 + 1) for number, name in enumerate(names)], dtype=[("fname", object), ("class", int)]
+        )
+        savemat(folder / file, {"annotations": annotations})
+        for number, name in enumerate(names):
+            picture(folder / f"cars_{split}" / name, number + 10 * (split == "test"))
 
 
-def make_dtd(root: Path, fold: int = 1) -> Made:
-    """Fold 2 has the splits of fold 1 in another order."""
-    numbers, made = count(), dict[str, tuple[str, str | None]]()
-    splits = ("train", "val", "test")
-    for k in range(len(splits)):
-        images = [f"{name}/{name}_{k:04d}{n}.jpg" for name in ("banded", "zigzagged") for n in range(PER_SPLIT)]
-        for image in images:
-            jpeg(root / "dtd/dtd/images" / image, numbers)
-        for other in (1, 2):
-            named = splits[(k + other - 1) % 3]
-            write_lines(root / f"dtd/dtd/labels/{named}{other}.txt", images)
-            if other == fold:
-                made |= {f"dtd/dtd/images/{image}": (image.split("/")[0], named) for image in images}
-    return made
+def oxford_pets(root: Path) -> None:
+    folder = root / "oxford-iiit-pet"
+    for split, first in (("trainval", 1), ("test", 3)):
+        names = [f"{name}_{i}" for name in ("Abyssinian", "american_bulldog") for i in (first, first + 1)]
+        lines = [f"{name} {1 + name.startswith('am')} {1 + name.startswith('am')} 1" for name in names]
+        text(folder / "annotations" / f"{split}.txt", *lines)
+        for number, name in enumerate(names):
+            picture(folder / "images" / f"{name}.jpg", number + 10 * first)
 
 
-def make_flowers102(root: Path) -> Made:
-    names = {1: "pink primrose", 60: "pink-yellow dahlia"}
-    numbers, made = count(), {}
-    base = root / "flowers-102"
-    base.mkdir(parents=True)
-    images = {"train": range(1, 5), "val": range(5, 9), "test": range(9, 13)}
-    labels = [1, 60] * 6
-    savemat(base / "imagelabels.mat", {"labels": np.array([labels], dtype=np.uint8)})
-    official = {"train": "trnid", "val": "valid", "test": "tstid"}
-    savemat(base / "setid.mat", {official[split]: np.array([list(ids)]) for split, ids in images.items()})
-    for split, ids in images.items():
-        for image in ids:
-            path = f"flowers-102/jpg/image_{image:05d}.jpg"
-            jpeg(root / path, numbers)
-            made[path] = (names[labels[image - 1]], split)
-    return made
+def dtd(root: Path) -> None:
+    folder = root / "dtd/dtd"
+    for fold in (1, 2):
+        for place, split in enumerate(("train", "val", "test")):
+            number = (place + fold) % 3
+            lines = [f"{name}/{name}_{number:04}.jpg" for name in ("banded", "polka-dotted")]
+            text(folder / "labels" / f"{split}{fold}.txt", *lines)
+            for k, line in enumerate(lines):
+                picture(folder / "images" / line, 2 * number + k)
 
 
-def make_fgvc_aircraft(root: Path) -> Made:
-    makers = {"737-700": "Boeing", "Cessna 172": "Cessna", "F/A-18": "McDonnell Douglas"}
-    names = {"737-700": "Boeing 737-700", "Cessna 172": "Cessna 172", "F/A-18": "McDonnell Douglas F/A-18"}
-    data, numbers, ids, made = root / "fgvc-aircraft-2013b/data", count(), count(34309), {}
-    write_lines(data / "variants.txt", list(makers))
-    write_lines(data / "manufacturers.txt", sorted(set(makers.values())))
-    for split in ("train", "val", "test"):
-        images = [(f"{next(ids):07d}", variant) for variant in makers for _ in range(PER_SPLIT)]
-        write_lines(data / f"images_variant_{split}.txt", [f"{image} {variant}" for image, variant in images])
-        write_lines(data / f"images_manufacturer_{split}.txt", [f"{image} {makers[name]}" for image, name in images])
-        for image, variant in images:
-            jpeg(data / "images" / f"{image}.jpg", numbers)
-            made[f"fgvc-aircraft-2013b/data/images/{image}.jpg"] = (names[variant], split)
-    return made
+def flowers102(root: Path) -> None:
+    folder = root / "flowers-102"
+    folder.mkdir(parents=True)
+    savemat(folder / "imagelabels.mat", {"labels": np.array([1, 2] * 4)})
+    splits = {"trnid": [1, 2], "valid": [3, 4], "tstid": [5, 6, 7, 8]}
+    savemat(folder / "setid.mat", {split: np.array(numbers) for split, numbers in splits.items()})
+    for number in range(1, 9):
+        picture(folder / "jpg" / f"image_{number:05}.jpg", number)
 
 
-def make_caltech101(root: Path) -> Made:
-    numbers, made = count(), {}
-    for folder in ("BACKGROUND_Google", "Faces", "Faces_easy", "wild_cat"):
-        for k in range(1, 5):
-            path = f"caltech101/101_ObjectCategories/{folder}/image_{k:04d}.jpg"
-            jpeg(root / path, numbers)
-            if folder != "BACKGROUND_Google":
-                made[path] = (folder.replace("_", " "), None)
-    return made
+def fgvc_aircraft(root: Path) -> None:
+    data = root / "fgvc-aircraft-2013b/data"
+    text(data / "variants.txt", "737-700", "BAE 146-200")
+    text(data / "manufacturers.txt", "BAE", "Boeing")
+    for split, first in (("trainval", 1), ("test", 3)):
+        boeing, bae = f"{first:07}", f"{first + 1:07}"
+        text(data / f"images_variant_{split}.txt", f"{boeing} 737-700", f"{bae} BAE 146-200")
+        text(data / f"images_manufacturer_{split}.txt", f"{bae} BAE", f"{boeing} Boeing")  # in another order
+        for number, name in enumerate((boeing, bae)):
+            picture(data / "images" / f"{name}.jpg", first + number)
 
 
-def make_cub200(root: Path) -> Made:
-    classes = {"001.Black_footed_Albatross": "Black footed Albatross", "002.Laysan_Albatross": "Laysan Albatross"}
-    base, numbers, ids, made = root / "CUB_200_2011", count(), count(1), {}
-    lists: dict[str, list[str]] = {"images": [], "image_class_labels": [], "train_test_split": []}
-    for label, (folder, name) in enumerate(classes.items(), start=1):
-        for k in range(2 * PER_SPLIT):
-            image, split = f"{folder}/{folder[4:]}_{k:04d}.jpg", "train" if k % 2 else "test"
-            jpeg(base / "images" / image, numbers)
-            made[f"CUB_200_2011/images/{image}"] = (name, split)
-            values = (image, str(label), str(k % 2))
-            for (_, lines), value, number in zip(lists.items(), values, [next(ids)] * 3, strict=True):
-                lines.append(f"{number} {value}")
-    for name, lines in lists.items():
-        write_lines(base / f"{name}.txt", lines)
-    write_lines(base / "classes.txt", [f"{label} {folder}" for label, folder in enumerate(classes, start=1)])
-    return made
+def caltech101(root: Path) -> None:
+    folder = root / "caltech101/101_ObjectCategories"
+    for k, name in enumerate(("BACKGROUND_Google", "Faces_easy", "accordion")):
+        for number in range(1, 5):
+            picture(folder / name / f"image_{number:04}.jpg", 10 * k + number)
+    (root / "caltech101/Annotations").mkdir()
 
 
-WNIDS = {"n01532829": "house finch", "n02110063": "malamute", "n03998194": "prayer rug"}
+def cub200(root: Path) -> None:
+    folder = root / "CUB_200_2011"
+    names = ("001.Black_footed_Albatross", "002.Crested_Auklet")
+    paths = [f"{name}/{name[4:]}_{i:04}.jpg" for name in names for i in (1, 2)]
+    text(folder / "images.txt", *(f"{n} {path}" for n, path in enumerate(paths, 1)))
+    text(folder / "image_class_labels.txt", "1 1", "2 1", "3 2", "4 2")
+    text(folder / "train_test_split.txt", "1 1", "2 0", "3 0", "4 1")
+    text(folder / "classes.txt", "1 001.Black_footed_Albatross", "2 002.Crested_Auklet")
+    for number, path in enumerate(paths):
+        picture(folder / "images" / path, number)
 
 
-def make_mini_imagenet(root: Path) -> Made:
-    """As CSVs; each meta-split has classes of its own."""
-    numbers, made = count(), {}
-    for split, (wnid, name) in zip(("train", "val", "test"), WNIDS.items(), strict=True):
-        images = [f"{wnid}{k:08d}.jpg" for k in range(5)]
-        write_lines(root / f"{split}.csv", ["filename,label", *(f"{image},{wnid}" for image in images)])
-        for image in images:
-            jpeg(root / "images" / image, numbers)
-            made[f"images/{image}"] = (name, None)
-    return made
+SYNSETS = ("n01532829", "n02110063", "n03998194")
 
 
-MINIATURES = {
-    "stanford_cars": make_stanford_cars,
-    "oxford_pets": make_oxford_pets,
-    "dtd": make_dtd,
-    "flowers102": make_flowers102,
-    "fgvc_aircraft": make_fgvc_aircraft,
-    "caltech101": make_caltech101,
-    "cub200": make_cub200,
-    "mini_imagenet": make_mini_imagenet,
+def mini_imagenet(root: Path) -> None:
+    for k, (split, synset) in enumerate(zip(("train", "val", "test"), SYNSETS, strict=True)):
+        for number in range(5):
+            picture(root / split / synset / f"{synset}_{number}.jpg", 10 * k + number)
+
+
+def mini_imagenet_lists(root: Path) -> None:
+    for k, (split, synset) in enumerate(zip(("train", "val", "test"), SYNSETS, strict=True)):
+        names = [f"{synset}{number:08}.jpg" for number in range(5)]
+        pd.DataFrame({"filename": names, "label": synset}).to_csv(root / f"{split}.csv", index=False)
+        for number, name in enumerate(names):
+            picture(root / "images" / name, 10 * k + number)
+
+
+MINIATURES: dict[str, Callable[[Path], None]] = {
+    "stanford_cars": stanford_cars,
+    "oxford_pets": oxford_pets,
+    "dtd": dtd,
+    "flowers102": flowers102,
+    "fgvc_aircraft": fgvc_aircraft,
+    "caltech101": caltech101,
+    "cub200": cub200,
+    "mini_imagenet": mini_imagenet,
 }

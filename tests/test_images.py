@@ -42,13 +42,13 @@ def test_evaluation_is_torchvisions_resize_and_centre_crop(paths: list[Path], re
 
 def test_square_of_the_right_size_loses_nothing(paths: list[Path]) -> None:
     original = np.asarray(Image.open(paths[0])).transpose(2, 0, 1)
-    np.testing.assert_array_equal(training_pictures(files(paths[:1]), resize_px=64, workers=0).pixels[0], original)
+    np.testing.assert_array_equal(training_pictures(files(paths[:1]), stored_px=64, workers=0).pixels[0], original)
     kept = evaluation_pictures(files(paths[:1]), resize_px=64, image_px=64, workers=0)
     np.testing.assert_array_equal(kept[0], original)
 
 
 def test_training_keeps_the_whole_picture_and_its_shape(paths: list[Path]) -> None:
-    pictures = training_pictures(files(paths), resize_px=32, workers=0)
+    pictures = training_pictures(files(paths), stored_px=32, workers=0)
     assert pictures.pixels.shape == (len(SIZES), 3, 32, 32)
     np.testing.assert_allclose(pictures.aspect_ratios, [width / height for width, height in SIZES], rtol=1e-6)
     wide = Image.open(paths[3])  # a centre crop would lose nine tenths of it
@@ -59,7 +59,7 @@ def test_training_keeps_the_whole_picture_and_its_shape(paths: list[Path]) -> No
 
 Decode = Callable[[list[PictureFile], int], np.ndarray]
 BOTH: list[Decode] = [
-    lambda pictures, workers: training_pictures(pictures, resize_px=32, workers=workers).pixels,
+    lambda pictures, workers: training_pictures(pictures, stored_px=32, workers=workers).pixels,
     lambda pictures, workers: evaluation_pictures(pictures, resize_px=32, image_px=32, workers=workers),
 ]
 

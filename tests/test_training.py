@@ -35,7 +35,15 @@ def save_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def recipe(**changes: Any) -> Recipe:
-    small = {"image_px": PX, "resize_px": PX, "epochs": 4, "batch_size": 8, "milestones": [3], "lr": 0.05}
+    small = {
+        "image_px": PX,
+        "resize_px": PX,
+        "stored_px": PX,
+        "epochs": 4,
+        "batch_size": 8,
+        "milestones": [3],
+        "lr": 0.05,
+    }
     return Recipe.model_validate(read_params()["train"] | small | changes)
 
 

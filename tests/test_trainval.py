@@ -16,7 +16,7 @@ from stages.prepare_dataset import Params as PrepareParams
 from stages.prepare_dataset import prepare_dataset
 from stages.train import BaselineParams, train
 from stages.train import Params as TrainParams
-from tests.miniatures import make_dtd
+from tests.miniatures import dtd
 
 RUNTIME = Runtime(device="cpu", workers=0, progress=False)
 QUESTIONS = ["Are there stripes?", "Is it jagged?"]
@@ -30,7 +30,7 @@ def write_answers(manifest: Path, aspects: Path) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_training_and_report_go_without_validation_images(tmp_path: Path) -> None:
-    make_dtd(tmp_path)
+    dtd(tmp_path)
     params = read_params()
     params["dataset"] = "dtd"
     params["prepare_dataset"] |= {"root": str(tmp_path), "val_fraction": 0.0}

@@ -34,6 +34,22 @@ def test_without_splits_for_classes_none_is_asked() -> None:
     assert not found.pairs[:, 2:].any()
 
 
+def test_so_many_training_images_of_each_class_are_asked_and_more_hold_the_fewer() -> None:
+    rows = [(f"{name}{i}", f"{name}{i}.png", "train", name) for name, n in (("ant", 5), ("bee", 2)) for i in range(n)]
+    rows += [("t", "t.png", "test", "ant"), ("ant0", "copy.png", "train", "ant")]
+    manifest = pd.DataFrame(rows, columns=["image_id", "path", "split", "class_name"]).sample(frac=1, random_state=0)
+
+    def asked(k: int | None) -> tuple[set[str], int]:
+        found = Wanted.of(
+            manifest, ASPECTS, CLASSES, splits=["train", "test"], zero_shot_splits=["train"], images_per_class=k
+        )
+        return set(found.images.index[found.for_aspects]), int(found.for_classes.sum())
+
+    assert asked(None) == ({"t", "ant0", "ant1", "ant2", "ant3", "ant4", "bee0", "bee1"}, 7)
+    assert asked(1) == ({"t", "ant0", "bee0"}, 7)
+    assert asked(3) == ({"t", "ant0", "ant1", "ant2", "bee0", "bee1"}, 7)
+
+
 def test_a_question_that_is_asked_twice_is_refused() -> None:
     with pytest.raises(UserError, match=r"zero_shot.txt asks 'Is it big\?', which is asked already"):
         Wanted.of(MANIFEST, ASPECTS, ASPECTS[:1], splits=["train"], zero_shot_splits=["test"])

@@ -27,7 +27,7 @@ def main() -> None:
     processes, arm, out = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     recipe = Recipe.model_validate(
         read_params()["train"]
-        | {"image_px": PX, "resize_px": PX, "epochs": 2, "batch_size": 8, "milestones": [], "lr": 0.05}
+        | {"image_px": PX, "resize_px": PX, "stored_px": PX, "epochs": 2, "batch_size": 8, "milestones": [], "lr": 0.05}
     )
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (N, 3, PX, PX), dtype=torch.uint8, generator=generator)

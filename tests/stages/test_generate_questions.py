@@ -8,7 +8,7 @@ from makd.errors import UserError
 from makd.files import cache_dir, write_json
 from makd.llm import LLMParams
 from makd.manifest import write_manifest
-from makd.questions import read_prompt, read_questions
+from makd.questions import are_own, read_prompt, read_questions
 from stages.generate_questions import GenerateQuestionsParams, Params, QuestionList, flaw, generate_questions
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
@@ -212,3 +212,19 @@ def test_the_schema_is_part_of_every_recordings_name_and_never_changes() -> None
         "required": ["questions"],
         "additionalProperties": False,
     }
+
+
+def test_questions_of_own_answers_are_the_candidates(tmp_path: Path) -> None:
+    pd.DataFrame({"image_id": ["id0"], "Is it black?": [0.5], "aspect_01": [1.0]}).to_parquet("own.parquet")
+    llm = LLMParams(backend="recorded", model="tiny", base_url=None, temperature=0, max_attempts=1, timeout_s=1)
+    generate_questions(
+        Params(llm=llm, generate_questions=GenerateQuestionsParams(n_candidates=9)),
+        manifest=Path("manifest.parquet"),
+        own_answers=Path("own.parquet"),
+        prompt=PROMPTS / "generate_questions.txt",
+        system=PROMPTS / "system.txt",
+        recordings=Path("recordings"),
+        candidates=Path("candidates.json"),
+    )
+    assert texts() == ["Is it black?", "aspect_01"]
+    assert are_own(Path("candidates.json"))

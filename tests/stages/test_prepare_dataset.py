@@ -13,7 +13,6 @@ from makd.pictures import image_id
 from makd.runtime import Runtime
 from stages.prepare_dataset import Params, check_params, check_students, prepare_dataset
 from stages.train import Params as TrainParams
-from tests.miniatures import MINIATURES, make_caltech101, make_dtd
 
 RUNTIME = Runtime(workers=0, progress=False)
 
@@ -183,55 +182,6 @@ def test_a_folder_that_cannot_train_a_classifier_is_refused(tmp_path: Path, file
         prepare(tmp_path, params("imagefolder", tmp_path / "few"))
 
 
-@pytest.mark.parametrize("dataset", sorted(set(MINIATURES) - {"flowers102"}))  # whose sums are those of the real one
-def test_published_datasets_have_their_own_splits(tmp_path: Path, dataset: str) -> None:
-    made = MINIATURES[dataset](tmp_path)
-    rows = prepare(tmp_path, params(dataset, tmp_path, test_fraction=0.5))
-    assert set(rows["path"]) == {(tmp_path / path).as_posix() for path in made}
-    assert set(rows["split"]) == {"train", "val", "test"}
-    official = dict(zip(rows["path"], rows["split"].replace("val", "train"), strict=True))
-    for path, (name, split) in made.items():
-        assert set(rows.loc[rows["path"] == (tmp_path / path).as_posix(), "class_name"]) == {name}
-        if split is not None:
-            assert official[(tmp_path / path).as_posix()] == split.replace("val", "train")
-
-
-def test_the_halves_of_caltech_are_random_by_class(tmp_path: Path) -> None:
-    make_caltech101(tmp_path)
-    halves = []
-    for seed in (0, 1):
-        rows = prepare(tmp_path, params("caltech101", tmp_path, test_fraction=0.5, val_fraction=0.0, split_seed=seed))
-        assert set(rows.groupby(["class_name", "split"]).size()) == {2}
-        halves.append(set(rows.loc[rows["split"] == "test", "path"]))
-    assert halves[0] != halves[1]
-
-
-def test_without_a_share_for_val_the_official_val_images_are_trained_on(tmp_path: Path) -> None:
-    make_dtd(tmp_path)
-    official = prepare(tmp_path, params("dtd", tmp_path)).set_index("path")["split"]
-    trainval = prepare(tmp_path, params("dtd", tmp_path, val_fraction=0.0)).set_index("path")["split"]
-    assert (official == "val").sum() == 4
-    assert official.replace("val", "train").equals(trainval[official.index])
-
-
-def test_the_fold_of_dtd_decides_the_splits(tmp_path: Path) -> None:
-    make_dtd(tmp_path)
-    tests = [
-        set(rows.loc[rows["split"] == "test", "path"])
-        for rows in (prepare(tmp_path, params("dtd", tmp_path, dtd_fold=fold)) for fold in (1, 2))
-    ]
-    assert not tests[0] & tests[1]
-
-
-def test_resplit_cuts_all_splits_anew(tmp_path: Path) -> None:
-    made = make_dtd(tmp_path)
-    cut = {"resplit": True, "test_fraction": 0.5, "val_fraction": 0.0}
-    rows = prepare(tmp_path, params("dtd", tmp_path, **cut))
-    assert rows["split"].value_counts().to_dict() == {"train": len(made) / 2, "test": len(made) / 2}
-    official = {(tmp_path / path).as_posix(): split for path, (_, split) in made.items()}
-    assert any(official[path] != "test" for path in rows.loc[rows["split"] == "test", "path"])
-
-
 def changed_params(tmp_path: Path, **changed: Any) -> Path:
     values = yaml.safe_load(Path("params.yaml").read_text())
     for key, value in changed.items():
@@ -258,8 +208,6 @@ def changed_params(tmp_path: Path, **changed: Any) -> Path:
         ("extract_logits__dtype", "int8", r"extract_logits\.dtype: "),
         ("extract_logits__splits", ["test"], r"extract_logits\.splits: .*add train"),
         ("n_questions", 61, "n_questions is 61, but generate_questions.n_candidates is 60.*`git checkout HEAD -- "),
-        ("prepare_dataset__dtd_fold", 11, r"prepare_dataset\.dtd_fold: .*less than or equal to 10"),
-        ("prepare_dataset__resplit", "yes", r"prepare_dataset\.resplit: "),
         ("runtime__workers", -1, r"runtime\.workers: "),
         ("seeds", [1.0], r"seeds\.0: "),
         ("seeds", [True], r"seeds\.0: "),

@@ -6,7 +6,7 @@ import pytest
 from makd.errors import UserError
 from makd.files import cache_dir, write_json
 from makd.llm import LLMParams
-from makd.questions import Question, read_questions, write_questions
+from makd.questions import OWN, Question, read_questions, write_questions
 from stages.select_questions import Params, Ranking, select_questions
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
@@ -101,3 +101,9 @@ def test_the_schema_is_part_of_every_recordings_name_and_never_changes() -> None
         "required": ["ranking"],
         "additionalProperties": False,
     }
+
+
+def test_questions_that_came_with_answers_keep_their_order() -> None:
+    write_questions(QUESTIONS, Path("candidates.json"), model=OWN, prompt="")
+    run()
+    assert read_questions(Path("selected.json")) == QUESTIONS

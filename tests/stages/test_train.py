@@ -43,7 +43,14 @@ RUNTIME = Runtime(device="cpu", workers=0, progress=False)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with params, pictures, manifest and answers."""
     params = read_params()
-    params["train"] |= {"image_px": PX, "resize_px": PX, "epochs": 4, "batch_size": 4, "milestones": [3]}
+    params["train"] |= {
+        "image_px": PX,
+        "resize_px": PX,
+        "stored_px": PX,
+        "epochs": 4,
+        "batch_size": 4,
+        "milestones": [3],
+    }
     params["train"]["model_args"] = {MODEL: {"channels": [8, 8, 8, 8], "stem_width": 8}}
     params |= {"n_questions": len(QUESTIONS), "alpha": 4.0, "runtime": RUNTIME.model_dump()}
     monkeypatch.chdir(tmp_path)

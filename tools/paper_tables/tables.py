@@ -45,6 +45,14 @@ TABLES = {
         distilled("mllm", "kd", "extract_logits.zero_shot_splits=[train]"),
     ),
     "5": Table("Table 5: share of the training images", sweep("train_fraction", 0.2, 0.4, 0.6, 0.8, 1.0)),
+    "images": Table(
+        "Not in the paper: how many images of a class the multimodal LLM has to see",
+        tuple(
+            Row(f"{targets}, {k}", (f"aspect_targets={targets}", f"extract_logits.images_per_class={k}"))
+            for targets in ("class_mean", "mllm")
+            for k in (1, 2, 5, 10, "null")
+        ),
+    ),
     "6": Table(
         "Table 6: with distillation from a larger classifier",
         (*distilled("classifier", "kd"), *distilled("classifier", "dkd")),
