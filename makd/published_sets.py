@@ -4,17 +4,24 @@ Splits are the official ones, with train and val together, as the paper trains; 
 dataset. Where there is no official split, it is null, and test is cut too. Class names are fit for a prompt.
 """
 
+import os
 import re
+import shutil
+import sys
+import tarfile
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pandas as pd
 
 from makd.datasets import COLUMNS, is_image
 from makd.errors import UserError
+from makd.file_lock import held
 from makd.files import main_checkout
 
 Rows = Iterable[tuple[Path | str, str, str | None]]
@@ -31,8 +38,9 @@ def stanford_cars(root: Path) -> Rows:
             "stanford_cars/ with devkit/, cars_train/, cars_test/ and cars_test_annos_withlabels.mat",
             split=split,
             can_download=False,
+            loader=str,
         )
-        yield from ((path, found.classes[label], split) for path, label in found._samples)
+        yield from listed(found, found.classes, split)
 
 
 def oxford_pets(root: Path) -> Rows:
@@ -51,8 +59,8 @@ def dtd(root: Path, fold: int) -> Rows:
     from torchvision.datasets import DTD
 
     for official, split in (("train", "train"), ("val", "train"), ("test", "test")):
-        found = opened(DTD, root, "dtd/dtd/ with images/ and labels/", split=official, partition=fold)
-        yield from listed(found, split)
+        found = opened(DTD, root, "dtd/dtd/ with images/ and labels/", split=official, partition=fold, loader=str)
+        yield from listed(found, found.classes, split)
 
 
 def flowers102(root: Path, protocol: str) -> Rows:
@@ -62,26 +70,31 @@ def flowers102(root: Path, protocol: str) -> Rows:
     """
     from torchvision.datasets import Flowers102
 
+    layout = "flowers-102/ with jpg/, imagelabels.mat and setid.mat"
+    names = [name.rstrip("?") for name in Flowers102.classes]  # one is the "pink-yellow dahlia?"
     for official, split in (("train", "train"), ("val", "train"), ("test", "test")):
-        found = opened(Flowers102, root, "flowers-102/ with jpg/, imagelabels.mat and setid.mat", split=official)
-        yield from listed(found, split if protocol == "official" else None)
+        found = opened(Flowers102, root, layout, split=official, loader=str)
+        yield from listed(found, names, split if protocol == "official" else None)
 
 
 def fgvc_aircraft(root: Path) -> Rows:
     """100 variants of aircraft, 6,667 + 3,333 images; named with their manufacturer: Boeing 737-700."""
     from torchvision.datasets import FGVCAircraft
 
+    layout = "fgvc-aircraft-2013b/ with data/"
     for official, split in (("trainval", "train"), ("test", "test")):
         variants, makers = (
-            opened(FGVCAircraft, root, "fgvc-aircraft-2013b/ with data/", split=official, annotation_level=level)
+            opened(FGVCAircraft, root, layout, split=official, annotation_level=level, loader=str)
             for level in ("variant", "manufacturer")
         )
-        maker_of = {
-            path: makers.classes[label] for path, label in zip(makers._image_files, makers._labels, strict=True)
-        }
-        for path, label in zip(variants._image_files, variants._labels, strict=True):
-            maker, variant = maker_of[path], variants.classes[label]
-            yield path, variant if variant.startswith(maker) else f"{maker} {variant}", split
+        maker_of = {path: maker for path, maker, _ in listed(makers, makers.classes, split)}
+        for path, variant, _ in listed(variants, variants.classes, split):
+            yield path, with_maker(variant, maker_of[path]), split
+
+
+def with_maker(variant: str, maker: str) -> str:
+    """Such as "Boeing 737-700", but not "Cessna Cessna 172" nor "Gulfstream Aerospace Gulfstream IV"."""
+    return variant if variant.startswith(maker.split()[0]) else f"{maker} {variant}"
 
 
 def caltech101(root: Path) -> Rows:
@@ -98,17 +111,24 @@ def caltech101(root: Path) -> Rows:
 def cub200(root: Path) -> Rows:
     """200 species of birds, 5,994 + 5,794 images: the archive CUB_200_2011 as it is unpacked."""
     folder = root / "CUB_200_2011"
-    tables = {}
-    for name in ("images", "train_test_split", "image_class_labels", "classes"):
-        try:
-            lines = (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise absent(root, "CUB_200_2011/ of the archive CUB_200_2011.tgz", str(error.strerror)) from None
-        tables[name] = dict(line.split(maxsplit=1) for line in lines if line)
-    for number, path in tables["images"].items():
-        name = tables["classes"][tables["image_class_labels"][number]]
-        split = "train" if tables["train_test_split"][number] == "1" else "test"
-        yield folder / "images" / path, name.split(".", 1)[-1].replace("_", " "), split
+    layout = "CUB_200_2011/ of the archive CUB_200_2011.tgz"
+    try:
+        images, splits, labels, classes = (
+            numbered(folder / f"{name}.txt") for name in ("images", "train_test_split", "image_class_labels", "classes")
+        )
+        for number, path in images.items():
+            name = classes[labels[number]].split(".", 1)[-1].replace("_", " ")
+            yield folder / "images" / path, name, {"1": "train", "0": "test"}[splits[number]]
+    except OSError as error:
+        raise absent(root, layout, f"{error.filename}: {error.strerror}") from None
+    except (ValueError, KeyError) as error:
+        raise absent(root, layout, f"its lists do not fit together ({error})") from None
+
+
+def numbered(file: Path) -> dict[str, str]:
+    """Lines of a number and a text."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return {number: text for number, text in (line.split(maxsplit=1) for line in lines if line)}
 
 
 def mini_imagenet(root: Path) -> Rows:
@@ -117,15 +137,23 @@ def mini_imagenet(root: Path) -> Rows:
     Either a folder a class, perhaps below train/, val/ and test/, or train.csv, val.csv and test.csv of filename,label
     with images/ beside them.
     """
-    lists = sorted(path for path in root.glob("*.csv") if path.stem in ("train", "val", "test"))
-    if lists:
-        table = pd.concat([pd.read_csv(path, dtype=str) for path in lists])
-        pairs = [(root / "images" / name, label) for name, label in zip(table["filename"], table["label"], strict=True)]
+    layout = "a folder a class, or train.csv, val.csv and test.csv with images/"
+    lists = [root / f"{name}.csv" for name in ("train", "val", "test")]
+    if any(path.is_file() for path in lists):
+        try:
+            tables = pd.concat([pd.read_csv(path, dtype=str, usecols=["filename", "label"]) for path in lists])
+            if tables.isna().any(axis=None):
+                raise ValueError("a cell is empty")
+        except (OSError, ValueError) as error:  # pandas' errors are ValueErrors
+            raise absent(root, layout, f"the lists cannot be read: {error}") from None
+        pairs = [
+            (root / "images" / name, label) for name, label in zip(tables["filename"], tables["label"], strict=True)
+        ]
     else:
         images = sorted(path for path in root.rglob("*") if is_image(path.name))
         pairs = [(path, path.parent.name) for path in images]
     if not pairs:
-        raise absent(root, "a folder a class, or train.csv, val.csv and test.csv with images/", "no image")
+        raise absent(root, layout, "no image")
     name_of = names_of_synsets({label for _, label in pairs})
     return [(path, name_of[label], None) for path, label in pairs]
 
@@ -150,30 +178,48 @@ def names_of_synsets(labels: set[str]) -> dict[str, str]:
     return {label: name if counts[name] == 1 else meanings.get(label, label) for label, name in short.items()}
 
 
-def listed(found: Any, split: str | None) -> Iterator[tuple[Path, str, str | None]]:
-    yield from (
-        (path, found.classes[label], split) for path, label in zip(found._image_files, found._labels, strict=True)
-    )
+def listed(found: Any, names: list[str], split: str | None) -> Iterator[tuple[str, str, str | None]]:
+    """Of a dataset with `loader=str`, torchvision's public way to paths in place of pictures."""
+    for index in range(len(found)):
+        path, label = found[index]
+        yield path, names[label], split
 
 
 def opened(kind: Callable[..., Any], root: Path, layout: str, *, can_download: bool = True, **options: Any) -> Any:
-    """A dataset of torchvision, downloaded where it is not there and its source still serves it.
+    """A dataset of torchvision, downloaded where its folder is not there and its source still serves it.
 
     Raises:
-        UserError: it is neither there nor to be had; `layout` says what belongs below `root`.
+        UserError: it is neither there nor to be had, or not whole; `layout` says what belongs below `root`.
     """
+    from scipy.io.matlab import MatReadError
+
+    if not (root / layout.split("/")[0]).is_dir():
+        if not can_download:
+            raise absent(root, layout, "it is served nowhere any more")
+        download(kind, root, layout)
     try:
         return kind(root, **options)
-    except (OSError, KeyError, ValueError) as error:
+    except RuntimeError:  # torchvision's own, which advises what a user of makd cannot do
+        raise absent(root, layout, "what is there is not whole or damaged; unpack its archive again") from None
+    except (OSError, LookupError, ValueError, MatReadError, zlib.error) as error:
         raise absent(root, layout, f"{type(error).__name__}: {error}") from None
-    except RuntimeError as error:  # "Dataset not found"
-        if not can_download:
-            raise absent(root, layout, str(error)) from None
+
+
+def download(kind: Callable[..., Any], root: Path, layout: str) -> None:
+    """Into a folder beside, and rename: one that is killed or fails leaves nothing that looks like a dataset."""
+    folder = layout.split("/")[0]
+    partial = root / f".{folder}.partial"
     try:
-        print(f"{root} has no {layout.split()[0]}: downloading", flush=True)
-        return kind(root, download=True, **options)
-    except (OSError, URLError, RuntimeError, ImportError, ValueError) as error:
+        with held(root / f".{folder}.lock"):
+            if not (root / folder).is_dir():  # else another process had it while this one waited
+                print(f"{root} has no {folder}/: downloading", file=sys.stderr, flush=True)
+                shutil.rmtree(partial, ignore_errors=True)
+                kind(partial, download=True)
+                os.replace(partial / folder, root / folder)
+    except (OSError, HTTPException, RuntimeError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
         raise absent(root, layout, f"the download failed: {error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def absent(root: Path, layout: str, reason: str) -> UserError:

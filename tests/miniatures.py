@@ -101,17 +101,17 @@ def cub200(root: Path) -> None:
         picture(folder / "images" / path, number)
 
 
-SYNSETS = ("n01532829", "n02110063")
+SYNSETS = ("n01532829", "n02110063", "n03998194")
 
 
 def mini_imagenet(root: Path) -> None:
-    for k, (split, synset) in enumerate(zip(("train", "test"), SYNSETS, strict=True)):
+    for k, (split, synset) in enumerate(zip(("train", "val", "test"), SYNSETS, strict=True)):
         for number in range(5):
             picture(root / split / synset / f"{synset}_{number}.jpg", 10 * k + number)
 
 
 def mini_imagenet_lists(root: Path) -> None:
-    for k, (split, synset) in enumerate(zip(("train", "test"), SYNSETS, strict=True)):
+    for k, (split, synset) in enumerate(zip(("train", "val", "test"), SYNSETS, strict=True)):
         names = [f"{synset}{number:08}.jpg" for number in range(5)]
         pd.DataFrame({"filename": names, "label": synset}).to_csv(root / f"{split}.csv", index=False)
         for number, name in enumerate(names):

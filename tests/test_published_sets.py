@@ -6,14 +6,16 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.io import savemat
 from torchvision.datasets import Flowers102
 
 from makd.errors import UserError
 from makd.manifest import read_manifest
 from makd.params import read_params, validate
-from makd.published_sets import names_of_synsets, published
+from makd.published_sets import names_of_synsets, published, with_maker
 from makd.runtime import Runtime
 from stages.prepare_dataset import Params, prepare_dataset
 from tests.miniatures import CARS, MINIATURES, mini_imagenet_lists
@@ -28,7 +30,7 @@ EXPECTED = {  # (class name, split): images
     "fgvc_aircraft": {(name, split): 1 for name in ("Boeing 737-700", "BAE 146-200") for split in SPLITS},
     "caltech101": {(name, None): 4 for name in ("Faces easy", "accordion")},
     "cub200": {(name, split): 1 for name in ("Black footed Albatross", "Crested Auklet") for split in SPLITS},
-    "mini_imagenet": {(name, None): 5 for name in ("house finch", "malamute")},
+    "mini_imagenet": {(name, None): 5 for name in ("house finch", "malamute", "prayer rug")},
 }
 
 
@@ -121,6 +123,74 @@ def test_a_half_unpacked_archive_is_said_in_one_line(name: str, tmp_path: Path) 
     lose_annotations(tmp_path)
     with pytest.raises(UserError, match="expected"):
         published(name, tmp_path, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("stanford_cars", "stanford_cars/devkit/cars_train_annos.mat"),
+        ("oxford_pets", "oxford-iiit-pet/annotations/test.txt"),
+        ("flowers102", "flowers-102/imagelabels.mat"),
+        ("fgvc_aircraft", "fgvc-aircraft-2013b/data/images_variant_test.txt"),
+        ("cub200", "CUB_200_2011/images.txt"),
+        ("cub200", "CUB_200_2011/classes.txt"),
+        ("mini_imagenet", "val.csv"),
+    ],
+)
+@pytest.mark.parametrize("junk", [b"junk", b"99 5\n", b"as long as the head of a matrix file would have to be " * 8])
+def test_damaged_annotations_are_said_in_one_line(name: str, file: str, junk: bytes, tmp_path: Path) -> None:
+    (mini_imagenet_lists if name == "mini_imagenet" else MINIATURES[name])(tmp_path)
+    (tmp_path / file).write_bytes(junk)
+    with pytest.raises(UserError, match=r"expected .* below") as error:
+        published(name, tmp_path, **OPTIONS)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", [None, "", "file,label\na,n01532829\n", "filename,label\n,n01532829\n"])
+def test_mini_imagenet_needs_all_three_lists(tmp_path: Path, text: str | None) -> None:
+    mini_imagenet_lists(tmp_path)
+    file = tmp_path / "val.csv"
+    file.unlink() if text is None else file.write_text(text)
+    with pytest.raises(UserError, match=r"train.csv, val.csv and test.csv .*the lists cannot be read: "):
+        published("mini_imagenet", tmp_path, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("oxford_pets", "oxford-iiit-pet/annotations"),
+        ("dtd", "dtd/dtd"),
+        ("caltech101", "caltech101/101_ObjectCategories"),
+    ],
+)
+def test_a_half_unpacked_archive_is_not_downloaded_over(
+    name: str, part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    MINIATURES[name](tmp_path)
+    shutil.rmtree(tmp_path / part)
+    with pytest.raises(UserError, match="not whole or damaged"):
+        published(name, tmp_path, **OPTIONS)
+    assert "downloading" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variant", "maker", "name"),
+    [
+        ("737-700", "Boeing", "Boeing 737-700"),
+        ("Cessna 172", "Cessna", "Cessna 172"),
+        ("ATR-42", "ATR", "ATR-42"),
+        ("Gulfstream IV", "Gulfstream Aerospace", "Gulfstream IV"),
+    ],
+)
+def test_aircraft_are_named_with_their_maker_once(variant: str, maker: str, name: str) -> None:
+    assert with_maker(variant, maker) == name
+
+
+def test_no_flower_is_a_question(tmp_path: Path) -> None:
+    MINIATURES["flowers102"](tmp_path)
+    savemat(tmp_path / "flowers-102/imagelabels.mat", {"labels": np.array([1, 60] * 4)})
+    names = set(published("flowers102", tmp_path, **OPTIONS)["class_name"])
+    assert names == {"pink primrose", "pink-yellow dahlia"}
 
 
 def prepared(tmp_path: Path, name: str, **block: Any) -> pd.DataFrame:
