@@ -1,17 +1,9 @@
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from makd.interrupt import after_this
-
-
-@pytest.fixture(autouse=True)
-def usual_handler() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def press() -> None:

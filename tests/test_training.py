@@ -344,12 +344,8 @@ class PressesCtrlC(Silent):
 
 def test_ctrl_c_ends_after_the_epoch_and_the_rerun_goes_on_to_the_same_weights() -> None:
     undisturbed, history = fitted(run(), key="undisturbed")
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            fitted(run(), key="stopped", progress=PressesCtrlC())
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(run(), key="stopped", progress=PressesCtrlC())
     state = Checkpoint("stopped").load()
     assert state is not None
     assert len(state["history"]) == 2

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -288,14 +288,6 @@ def save_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoint, "every_s", 0.0)
 
 
-@pytest.fixture
-def signals_of_a_terminal() -> Iterator[None]:
-    """Where the tests were started in the background, ctrl-C is ignored."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, former)
-
-
 def ctrl_c_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """The signal that a terminal sends."""
     seen: list[int] = []
@@ -309,7 +301,7 @@ def ctrl_c_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(training, "crop_and_resize", interrupting)
 
 
-@pytest.mark.usefixtures("save_every_epoch", "signals_of_a_terminal")
+@pytest.mark.usefixtures("save_every_epoch")
 def test_ctrl_c_ends_with_130_and_keeps_the_checkpoint(
     monkeypatch: pytest.MonkeyPatch, own_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -326,7 +318,7 @@ def test_ctrl_c_ends_with_130_and_keeps_the_checkpoint(
     assert_same_files(Path("out"), run("undisturbed"))
 
 
-@pytest.mark.usefixtures("save_every_epoch", "signals_of_a_terminal")
+@pytest.mark.usefixtures("save_every_epoch")
 def test_a_run_with_other_inputs_does_not_continue_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = run("alpha 1", alpha=1.0)
     with monkeypatch.context() as context:
