@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor, nn
 
 from makd.augment import normalise
+from makd.class_scores import class_scores
 from makd.errors import UserError
 from makd.kd import Kd
 from makd.students import load_student, normalisation, split_logits
@@ -62,7 +63,7 @@ class ScoresTeacher:
         return self.scores[rows].to(images.device)
 
 
-def load_teacher(kd: Kd, folder: Path, rows: pd.DataFrame, classes: list[str], device: torch.device) -> ClassTeacher:
+def load_teacher(kd: Kd, folder: Path, image_ids: pd.Series, classes: list[str], device: torch.device) -> ClassTeacher:
     """What the teacher arm wrote into `folder`, for these training images.
 
     Raises:
@@ -74,8 +75,7 @@ def load_teacher(kd: Kd, folder: Path, rows: pd.DataFrame, classes: list[str], d
     if kd.source == "classifier":
         classifier, _ = load_student(folder)
         return ClassifierTeacher(classifier.to(device), len(classes))
-    scores = pd.read_parquet(wanted).drop_duplicates("image_id").set_index("image_id")[classes]
-    return ScoresTeacher(torch.from_numpy(log_odds(scores.reindex(rows["image_id"]).to_numpy(dtype=np.float64))))
+    return ScoresTeacher(torch.from_numpy(log_odds(class_scores(wanted, image_ids, classes))))
 
 
 def log_odds(p_yes: Float64[np.ndarray, "images classes"]) -> Float32[np.ndarray, "images classes"]:

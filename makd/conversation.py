@@ -59,6 +59,12 @@ class Conversation:
         self.processor = processor
         if not getattr(processor, "chat_template", None):
             raise UserError("extract_logits.model has no chat template; choose its instruction-tuned version")
+        if "strftime_now" in str(processor.chat_template):
+            print(
+                "warning: the chat template of extract_logits.model tells the date, so answers of another day have "
+                "another prompt and the same key; write a fixed date into a local copy of it",
+                flush=True,
+            )
         self.prompts = [self.render(message) for message in messages]
         self.answer_ids = self.resolve(answers)
 
@@ -97,7 +103,11 @@ class Conversation:
 
     def inputs(self, image: Image, question: int = 0) -> Inputs:
         """What the model reads for one image and one question."""
-        inputs = dict(self.processor(images=[image], text=[self.prompts[question]], return_tensors="pt"))
+        prompt = self.prompts[question]
+        bos = self.processor.tokenizer.bos_token
+        # Where the template has written BOS, the tokenizer would add a second one: as transformers' apply_chat_template
+        special = {"add_special_tokens": False} if bos and prompt.startswith(bos) else {}
+        inputs = dict(self.processor(images=[image], text=[prompt], return_tensors="pt", **special))
         inputs.pop("labels", None)  # PaliGemma's processor adds them, and the model then wants a loss
         return inputs
 

@@ -82,6 +82,7 @@ def ask_missing(
         KeyboardInterrupt: after the shard in flight.
     """
     report = Report()
+    store.write_provenance()
     missing = wanted.missing(store)
     with progress_bar(int(missing.sum()), title="asking", unit="answers", shown=runtime.progress and really) as bar:
         for pattern, rows in by_pattern(missing):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from makd.class_scores import class_scores
 from makd.manifest import class_names
 from makd.metrics import correct
 from makd.runs import read_run
@@ -22,10 +23,9 @@ def reference_accuracies(manifest: pd.DataFrame, *, teacher: Path, zero_shot: Pa
     if (teacher / "predictions.parquet").is_file():
         found["class_teacher"] = 100 * float(read_run(teacher, manifest).correct("test").mean())
     test = manifest[manifest["split"] == "test"]
-    scores = pd.read_parquet(zero_shot).drop_duplicates("image_id").set_index("image_id")
-    if test["image_id"].isin(scores.index).any():
-        values = scores.reindex(test["image_id"])[class_names(manifest)].to_numpy(dtype=np.float64)
-        known = ~np.isnan(values).any(axis=1)  # what was not answered is not right
+    values = class_scores(zero_shot, test["image_id"], class_names(manifest))
+    known = ~np.isnan(values).any(axis=1)  # what was not answered is not right
+    if known.any():
         right = known & correct(np.nan_to_num(values), test["label"].to_numpy(dtype=np.int64))
         found["zero_shot"] = 100 * float(right.mean())
     return found

@@ -101,12 +101,16 @@ class AnswerStore:
                 raise ValueError(f"{name} has shape {values.shape}, expected {shape}")
             if np.isinf(values).any():
                 raise ValueError(f"{name} has infinite values")
-        if not (self.folder / "provenance.json").exists():
-            write_json(self.provenance, self.folder / "provenance.json")
+        self.write_provenance()
         parts = self.parts()
         number = part_number(parts[-1]) + 1 if parts else 0
         path = self.folder / f"part-{number:06d}-{uuid.uuid4().hex[:8]}.parquet"
         write_part(path, image_ids, question_ids, answers.z_yes, answers.z_no)
+
+    def write_provenance(self) -> None:
+        """Say what the key stands for, before anything else is put into the folder."""
+        if not (self.folder / "provenance.json").exists():
+            write_json(self.provenance, self.folder / "provenance.json")
 
     @contextmanager
     def lock(self, *, wait: bool = True) -> Iterator[None]:

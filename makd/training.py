@@ -196,9 +196,8 @@ def train_epoch(
         run.fabric.backward(total)
         optimizer.step()
         correct = (class_logits.argmax(dim=1) == labels).float().mean()
-        sums.append(
-            torch.stack([total, classes, aspects, correct, *distilled]).detach() * len(rows)
-        )  # read later: no wait
+        parts = torch.stack([total, classes, aspects, correct, *distilled])
+        sums.append(parts.detach() * len(rows))  # not read here: a GPU would have to wait
     return epoch_means(torch.stack(sums).double().cpu(), n_images, recipe.lr_of(epoch), epoch)
 
 

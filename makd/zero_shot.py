@@ -12,8 +12,3 @@ from makd.questions import Question
 def class_questions(prompt: Path, names: list[str]) -> list[Question]:
     """A question a class, in the order of `names`; underscores become the spaces that people write."""
     return [Question(text=render(prompt, class_name=name.replace("_", " "))) for name in names]
-
-
-def class_columns(names: list[str]) -> list[str]:
-    """The names of their columns in data/zero_shot.parquet: as in predictions.parquet, for a class may be a `path`."""
-    return [f"class: {name}" for name in names]

@@ -94,12 +94,13 @@ def extract_logits(
         KeyboardInterrupt: after the shard in flight.
     """
     from makd.answer_tables import import_answers, write_answers, write_given, write_p_yes
+    from makd.class_scores import class_columns
     from makd.manifest import class_names, read_manifest
     from makd.own_answers import own_questions
     from makd.questions import read_questions
     from makd.store import AnswerStore
     from makd.wanted import Wanted
-    from makd.zero_shot import class_columns, class_questions
+    from makd.zero_shot import class_questions
 
     block = params.extract_logits
     questions = read_questions(selected)[: params.n_questions]
@@ -111,9 +112,10 @@ def extract_logits(
     rows = read_manifest(manifest)
     if own_questions(own_answers):
         assert own_answers is not None
-        texts = [question.text for question in questions]
-        write_given(rows, texts, own_answers, aspects=aspects, answers=answers, zero_shot=zero_shot)
         print(f"{len(rows)} images x {len(questions)} questions: own answers, 0 to ask")
+        if not estimate:
+            texts = [question.text for question in questions]
+            write_given(rows, texts, own_answers, aspects=aspects, answers=answers, zero_shot=zero_shot)
         return
     names = class_names(rows) if block.zero_shot_splits else []
     about_classes = class_questions(zero_shot_prompt, names)

@@ -8,34 +8,18 @@ It is a trained classifier, like any student, or the zero-shot scores of the mul
 """
 
 import argparse
-import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from makd.errors import UserError, one_line_errors
-from makd.files import write_json, write_parquet
+from makd.files import whole_folder, write_json, write_parquet
 from makd.kd import Kd
 from makd.params import StageParams
 from makd.recipe import Recipe
 from makd.runtime import Runtime
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-    from makd.examples import Examples, TrainingExamples
-
-    Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
-    Rows = np.ndarray[tuple[int], np.dtype[np.bool_]]
-
-MUCH_MISSING = 0.05
-"""A greater share of missing answers is warned of."""
 
 
 class BaselineParams(StageParams):
@@ -90,6 +74,7 @@ def train(
     from makd.live import live_metrics
     from makd.manifest import class_names, read_manifest
     from makd.predictions import prediction_table
+    from makd.run_data import load_run_data
     from makd.students import build_student, check_student, normalisation, save_student
     from makd.training import Run, fit, make_fabric, predict
 
@@ -105,27 +90,32 @@ def train(
     config = describe_run(params, arm, model, seed, classes, questions) | normalisation(student)._asdict()
     run = Run(len(classes), recipe, seed, make_fabric(runtime.device, recipe.precision, processes_of(runtime, recipe)))
     run.fabric.launch()  # from here on in each of runtime.processes
-    training, validation, test = load_splits(rows, aspects, params, seed, runtime.workers)
+    data = load_run_data(rows, aspects, recipe, **dials_for_data(params), seed=seed, workers=runtime.workers)
     if isinstance(params, Params):
         run = replace(run, alpha=params.alpha, aspect_loss=params.aspect_loss)
         if params.kd.active and teacher is not None:
-            kept = rows[rows["split"] == "train"][kept_rows(rows, params, seed)]
-            run = replace(run, kd=params.kd, teacher=load_teacher(params.kd, teacher, kept, classes, run.fabric.device))
+            known = load_teacher(params.kd, teacher, data.trained_on, classes, run.fabric.device)
+            run = replace(run, kd=params.kd, teacher=known)
     checkpoint = Checkpoint(key_of(config, manifest, aspects, teacher if run.teacher else None))
     first = run.fabric.is_global_zero
     progress = EpochProgress(f"{model} {arm} seed {seed}", shown=runtime.progress and first)
     with live_metrics(shown=first) as log:
-        history = fit(student, training, validation, run, checkpoint, progress, log)
+        history = fit(student, data.training, data.validation, run, checkpoint, progress, log)
     if not first:  # of several processes, one writes
         return
 
     evaluated = pd.concat([rows[rows["split"] == "val"], rows[rows["split"] == "test"]])
-    logits = torch.cat([predict(student, split.pixels, run.fabric) for split in (validation, test)])
+    logits = torch.cat([predict(student, split.pixels, run.fabric) for split in (data.validation, data.test)])
     with whole_folder(out) as folder:
         save_student(student, config, folder)
         pd.DataFrame(history).to_csv(folder / "history.csv", index=False, float_format="%.6g", lineterminator="\n")
         write_parquet(prediction_table(evaluated, logits, classes, questions), folder / "predictions.parquet")
     checkpoint.delete()
+
+
+def dials_for_data(params: BaselineParams) -> dict[str, Any]:
+    dials: dict[str, Any] = {"train_fraction": params.train_fraction}
+    return dials | ({"targets": params.aspect_targets} if isinstance(params, Params) else {})
 
 
 def processes_of(runtime: Runtime, recipe: Recipe) -> int:
@@ -187,75 +177,6 @@ def describe_run(
     }
 
 
-def load_splits(
-    rows: "pd.DataFrame", aspects: Path | None, params: BaselineParams, seed: int, workers: int
-) -> tuple["TrainingExamples", "Examples", "Examples"]:
-    """Training, validation and test images. The dials for data and targets touch the training images alone."""
-    from makd.examples import Examples, TrainingExamples
-
-    recipe = params.train
-    split = {name: rows[rows["split"] == name] for name in ("train", "val", "test")}
-    kept = kept_rows(rows, params, seed)
-    targets = training_targets(split["train"][kept], aspects, params, seed)
-    validation, test = (
-        Examples.load(
-            split[name],
-            answers_of(split[name], aspects),
-            resize_px=recipe.resize_px,
-            image_px=recipe.image_px,
-            workers=workers,
-        )
-        for name in ("val", "test")
-    )
-    training = TrainingExamples.load(split["train"], kept, targets, stored_px=recipe.stored_px, workers=workers)
-    return training, validation, test
-
-
-def kept_rows(rows: "pd.DataFrame", params: BaselineParams, seed: int) -> "Rows":
-    """Which of the training rows are trained on."""
-    from makd.targets import keep_fraction
-
-    training = rows[rows["split"] == "train"]
-    kept: Rows = training.index.isin(keep_fraction(training, params.train_fraction, seed).index)
-    return kept
-
-
-def answers_of(rows: "pd.DataFrame", aspects: Path | None) -> "Matrix":
-    """The teacher's answers about these images; the baseline knows of no question, Q is 0."""
-    import numpy as np
-
-    from makd.aspects import p_yes_matrix
-
-    return np.empty((len(rows), 0), np.float32) if aspects is None else p_yes_matrix(aspects, rows["image_id"])
-
-
-def training_targets(rows: "pd.DataFrame", aspects: Path | None, params: BaselineParams, seed: int) -> "Matrix":
-    """What the aspect outputs are trained towards, for these images."""
-    from makd.targets import aspect_targets
-
-    p_yes = answers_of(rows, aspects)
-    if isinstance(params, Params):
-        p_yes = aspect_targets(p_yes, rows["label"].to_numpy(), params.aspect_targets, seed)
-        check_answered(p_yes, aspects)
-    return p_yes
-
-
-def check_answered(p_yes: "Matrix", aspects: Path | None) -> None:
-    """Say how many answers are missing, and refuse to train on none: that would be the baseline under another name."""
-    import numpy as np
-
-    missing = int(np.isnan(p_yes).sum())
-    share = missing / p_yes.size
-    if share == 1:
-        raise UserError(
-            f"{aspects} has no answer about any of the {len(p_yes)} training images, and the makd arm learns from "
-            "answers; run dvc repro --force extract_logits, which names the images that it cannot read"
-        )
-    if missing:
-        warning = "warning: " if share > MUCH_MISSING else ""
-        print(f"{warning}{missing} of the {p_yes.size} training answers are missing ({share:.1%})", file=sys.stderr)
-
-
 def key_of(config: dict[str, Any], manifest: Path, aspects: Path | None, teacher: Path | None = None) -> str:
     """Of the checkpoint: the params, the data, and the versions of the code that computes.
 
@@ -272,20 +193,6 @@ def key_of(config: dict[str, Any], manifest: Path, aspects: Path | None, teacher
         inputs |= {path.name: file_hash(path) for path in sorted(teacher.iterdir())}
     versions = {"makd": CODE_VERSION, "timm": timm.__version__, "torch": torch.__version__}
     return run_key(config=config, inputs=inputs, versions=versions)
-
-
-@contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder beside `out` that takes its place at the end, so that `out` is never half written."""
-    partial = out.with_name(f".{out.name}.partial")  # one name, so that what a kill leaves behind is cleared next time
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        shutil.rmtree(out, ignore_errors=True)
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def main() -> None:

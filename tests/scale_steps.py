@@ -21,10 +21,11 @@ from makd.files import cache_dir
 from makd.manifest import read_manifest, write_manifest
 from makd.params import read_params
 from makd.questions import Question, write_questions
+from makd.run_data import answers_of, is_kept, training_targets
 from makd.runtime import Runtime
 from makd.store import Answers, AnswerStore
 from makd.store_upkeep import compact, contents
-from makd.targets import AspectTargets, keep_fraction
+from makd.targets import AspectTargets
 from stages import extract_logits, train
 from tests.extract_params import extract_params
 
@@ -92,9 +93,9 @@ def read_targets(folder: Path, kind: AspectTargets) -> str:
     rows = read_manifest(folder / "manifest.parquet")
     assert train.read_questions(aspects, params) == [question.text for question in QUESTIONS]
     split = {name: rows[rows["split"] == name] for name in ("train", "val", "test")}
-    kept = keep_fraction(split["train"], params.train_fraction, seed=0)
-    targets = torch.from_numpy(train.training_targets(kept, aspects, params, seed=0))
-    others = [torch.from_numpy(train.answers_of(split[name], aspects)) for name in ("val", "test")]
+    kept = split["train"][is_kept(split["train"], params.train_fraction, seed=0)]
+    targets = torch.from_numpy(training_targets(kept, aspects, params.aspect_targets, seed=0))
+    others = [torch.from_numpy(answers_of(split[name], aspects)) for name in ("val", "test")]
     assert sum(map(len, [targets, *others])) == N_IMAGES
     if kind == "mllm":
         np.testing.assert_array_equal(targets[:PART_IMAGES], part(0).p_yes)

@@ -25,7 +25,7 @@ def kd(source: str) -> Kd:
 
 def zero_shot(folder: Path, splits: list[str]) -> Path:
     table = pd.DataFrame(
-        {"image_id": ["a", "b", "c"], "split": splits, "owl": [0.9, 0.5, np.nan], "wren": [0.2, 1.0, 0.1]}
+        {"image_id": ["a", "b", "c"], "split": splits, "class: owl": [0.9, 0.5, np.nan], "class: wren": [0.2, 1.0, 0.1]}
     )
     table.to_parquet(folder / "zero_shot.parquet")
     return folder / "zero_shot.parquet"
@@ -44,7 +44,7 @@ def test_log_odds_are_finite_at_0_and_1() -> None:
 
 def test_scores_of_the_llm_go_to_their_images_and_classes(tmp_path: Path) -> None:
     write_parquet(training_scores(zero_shot(tmp_path, ["train", "train", "test"])), tmp_path / "scores.parquet")
-    rows = pd.DataFrame({"image_id": ["b", "unknown", "a", "c"]})
+    rows = pd.Series(["b", "unknown", "a", "c"])
     teacher = load_teacher(kd("mllm"), tmp_path, rows, ["wren", "owl"], CPU)
     logits = teacher.logits(np.array([2, 0, 1, 3]), torch.zeros(4, 3, 8, 8))
     np.testing.assert_allclose(logits[0], [np.log(0.25), np.log(9)], atol=1e-5)  # of "a"
@@ -65,7 +65,7 @@ def saved_classifier(folder: Path, **config: Any) -> torch.nn.Module:
 
 def test_a_classifier_sees_the_students_crops_in_its_own_normalisation(tmp_path: Path) -> None:
     classifier = saved_classifier(tmp_path)
-    teacher = load_teacher(kd("classifier"), tmp_path, pd.DataFrame({"image_id": ["a"]}), CLASSES, CPU)
+    teacher = load_teacher(kd("classifier"), tmp_path, pd.Series(["a"]), CLASSES, CPU)
     expected = classifier(normalise(images(), *normalisation(classifier)))
     torch.testing.assert_close(teacher.logits(np.arange(3), images()), expected.detach())
 
@@ -81,4 +81,4 @@ def test_a_classifier_is_not_trained_by_its_student(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", ["classifier", "mllm"])
 def test_a_teacher_of_another_source_is_refused(tmp_path: Path, source: str) -> None:
     with pytest.raises(UserError, match=f"kd.source is {source}, but .* dvc repro train_teacher"):
-        load_teacher(kd(source), tmp_path, pd.DataFrame({"image_id": ["a"]}), CLASSES, CPU)
+        load_teacher(kd(source), tmp_path, pd.Series(["a"]), CLASSES, CPU)

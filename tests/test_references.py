@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from makd.class_scores import class_columns
 from makd.references import reference_accuracies
 from tests.made_up_runs import MadeUpRuns
 
@@ -16,7 +17,7 @@ def made_up(tmp_path: Path) -> MadeUpRuns:
 def accuracies(made_up: MadeUpRuns, scores: np.ndarray, split: str = "test", teacher: str = "none") -> dict[str, float]:
     images = pd.read_parquet(made_up.manifest)
     rows = images[images["split"] == split].reset_index(drop=True)
-    names = sorted(images["class_name"].unique())
+    names = class_columns(sorted(images["class_name"].unique()))
     table = rows.join(pd.DataFrame(scores[rows.index], columns=names))
     table.sample(frac=1, random_state=0).to_parquet(made_up.root / "zero_shot.parquet")
     return reference_accuracies(images, teacher=made_up.root / teacher, zero_shot=made_up.root / "zero_shot.parquet")

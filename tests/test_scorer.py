@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers as hf
 from PIL import Image
+from tokenizers.processors import TemplateProcessing
 
 from makd.errors import UserError
 from makd.packing import Pack
@@ -81,6 +83,48 @@ def alone_in_the_world(vlm: VLM, scorer: Scorer, images: list[Image.Image]) -> t
                 logits = copy.deepcopy(untouched)(**scorer.conversation.inputs(image, question)).logits
             rows.append(logits[0, -1, ids].float())
     return p_yes(torch.stack(rows)).view(len(images), -1)
+
+
+def with_bos(processor: hf.ProcessorMixin, *, in_template: bool, added: bool) -> None:
+    """BOS as published tokenizers have it: written by the chat template, added by the tokenizer, or both."""
+    tokenizer = processor.tokenizer
+    tokenizer.add_special_tokens({"bos_token": "<|im_start|>"})
+    if added:
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<|im_start|> $A", special_tokens=[("<|im_start|>", tokenizer.bos_token_id)]
+        )
+    bare = chat_template("<IMG_CONTEXT>").replace("<|im_start|>", "")
+    processor.chat_template = "{{ bos_token }}" + bare if in_template else bare
+
+
+@pytest.mark.parametrize(("in_template", "added"), [(True, True), (True, False), (False, True), (False, False)])
+def test_a_prompt_has_the_tokens_that_transformers_gives_it(
+    in_template: bool, added: bool, folder: Path, images: list[Image.Image]
+) -> None:
+    vlm = VLM(folder)
+    with_bos(vlm.processor, in_template=in_template, added=added)
+    scorer = Scorer(vlm, QUESTIONS)
+    content = [{"type": "image", "image": images[0]}, {"type": "text", "text": QUESTIONS[0]}]
+    own = vlm.processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )["input_ids"]
+    assert torch.equal(scorer.conversation.inputs(images[0])["input_ids"], own)
+    assert int((own == vlm.processor.tokenizer.bos_token_id).sum()) == (in_template or added)
+    expected = p_yes(plain(scorer, images[:2]))
+    assert (p_yes(score(scorer, images[:2])) - expected).abs().max() <= 1e-5
+
+
+def test_a_template_that_tells_the_date_is_warned_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vlm = VLM(folder)
+    Scorer(vlm, QUESTIONS)
+    assert "date" not in capsys.readouterr().out
+    vlm.processor.chat_template = "{{ strftime_now('%Y') }}" + vlm.processor.chat_template
+    Scorer(vlm, QUESTIONS)
+    assert "warning: the chat template of extract_logits.model tells the date" in capsys.readouterr().out
 
 
 LONGROPE = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [4.0] * 8, "factor": 4.0}

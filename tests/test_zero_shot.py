@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from makd.zero_shot import class_columns, class_questions
+from makd.zero_shot import class_questions
 
 
 def test_a_class_is_asked_by_the_words_that_people_write(tmp_path: Path) -> None:
@@ -8,7 +8,3 @@ def test_a_class_is_asked_by_the_words_that_people_write(tmp_path: Path) -> None
     prompt.write_text("Is this a $class_name?\n")
     texts = [question.text for question in class_questions(prompt, ["pink_primrose", "Lake Jay"])]
     assert texts == ["Is this a pink primrose?", "Is this a Lake Jay?"]
-
-
-def test_a_class_is_never_taken_for_a_column_of_the_manifest() -> None:
-    assert class_columns(["path", "ant"]) == ["class: path", "class: ant"]

@@ -14,15 +14,19 @@ from PIL import Image
 
 import makd.extraction
 from makd.aspects import question_columns, read_aspects
+from makd.class_teacher import SCORES, load_teacher, training_scores
 from makd.errors import UserError
-from makd.files import cache_dir
+from makd.files import cache_dir, write_parquet
+from makd.kd import Kd
 from makd.manifest import read_manifest, write_manifest
+from makd.params import read_params
 from makd.pictures import image_id
 from makd.questions import Question, write_questions
+from makd.references import reference_accuracies
 from makd.runtime import Runtime
 from makd.scorer import Scorer
 from makd.store import store_key
-from makd.store_upkeep import problems, unused_days
+from makd.store_upkeep import compact, contents, keys, problems, read_provenance, unused_days
 from stages.extract_logits import Params, extract_logits, provenance
 from tests.extract_params import extract_params
 from tests.tiny_models import save_tiny_internvl
@@ -409,3 +413,52 @@ def test_answers_must_be_two_words(model: Path, answers: list[str]) -> None:
 def test_quantized_weights_need_a_16_bit_dtype(model: Path) -> None:
     with pytest.raises(ValueError, match="8bit needs a 16-bit dtype: bfloat16 or float16"):
         params(model, quantization="8bit")
+
+
+def test_those_who_use_the_class_scores_can_read_them(model: Path, files: dict[str, Path], tmp_path: Path) -> None:
+    extract_logits(params(model, zero_shot_splits=["train", "test"]), RUNTIME, **files)
+    manifest = read_manifest(files["manifest"])
+    table = pd.read_parquet(files["zero_shot"]).set_index("image_id")
+    scores = table[["class: a", "class: b"]].to_numpy()
+    of_test = (table["split"] == "test").to_numpy()
+    right = scores[of_test].argmax(axis=1) == table["label"].to_numpy()[of_test]
+    found = reference_accuracies(manifest, teacher=tmp_path / "none", zero_shot=files["zero_shot"])
+    assert found == {"zero_shot": 100 * right.mean()}
+    write_parquet(training_scores(files["zero_shot"]), tmp_path / SCORES)
+    kd = Kd.model_validate(read_params()["kd"] | {"source": "mllm"})
+    images = manifest.loc[manifest["split"] == "train", "image_id"]
+    teacher = load_teacher(kd, tmp_path, images, ["a", "b"], torch.device("cpu"))
+    logits = teacher.logits(np.arange(len(images)), torch.zeros(len(images), 3, 8, 8))
+    np.testing.assert_allclose(torch.sigmoid(logits), table.loc[images, ["class: a", "class: b"]], atol=1e-5)
+
+
+def bring(files: dict[str, Path], tmp_path: Path) -> Path:
+    manifest = read_manifest(files["manifest"])
+    write_questions([Question(text="Is it own?")], files["selected"], model="own answers", prompt="")
+    own = pd.DataFrame({"image_id": manifest["image_id"], "Is it own?": np.linspace(0, 1, len(manifest), dtype="f4")})
+    own.to_parquet(tmp_path / "own.parquet")
+    return tmp_path / "own.parquet"
+
+
+def test_own_answers_are_the_answers_and_no_model_is_loaded(files: dict[str, Path], tmp_path: Path) -> None:
+    own = bring(files, tmp_path)
+    extract_logits(params(tmp_path / "no model", n_questions=1), RUNTIME, own_answers=own, **files)
+    expected = pd.read_parquet(own).set_index("image_id")["Is it own?"]
+    found = read_aspects(files["aspects"]).set_index("image_id")["Is it own?"]
+    pd.testing.assert_series_equal(found, expected)
+
+
+def test_an_estimate_of_own_answers_writes_nothing(files: dict[str, Path], tmp_path: Path) -> None:
+    own = bring(files, tmp_path)
+    extract_logits(params(tmp_path / "no model", n_questions=1), RUNTIME, True, own_answers=own, **files)
+    assert not any(files[name].exists() for name in ("aspects", "answers", "zero_shot"))
+
+
+def test_an_estimate_leaves_a_store_that_its_tools_understand(model: Path, files: dict[str, Path]) -> None:
+    extract_logits(params(model), RUNTIME, True, **files)
+    root = cache_dir() / "answers"
+    [key] = keys(root)
+    assert contents(root / key).answers == 0
+    assert read_provenance(root / key)["dtype"] == "float32"
+    assert list(problems(root)) == []
+    assert compact(root, key) == (0, 0)

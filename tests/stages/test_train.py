@@ -22,6 +22,7 @@ from makd import training
 from makd.aspects import KEY_COLUMNS
 from makd.augment import crop_and_resize
 from makd.checkpoints import Checkpoint
+from makd.class_scores import class_columns
 from makd.errors import UserError, one_line_errors
 from makd.examples import Examples, TrainingExamples
 from makd.manifest import read_manifest, write_manifest
@@ -516,8 +517,8 @@ def teach(source: str, *, zero_shot: str = "zero_shot.parquet") -> Path:
 def write_scores(splits: tuple[str, ...] = ("train", "val")) -> None:
     manifest = read_manifest(Path("manifest.parquet"))
     rows = manifest[manifest["split"].isin(splits)]
-    scores = pd.DataFrame(np.eye(len(CLASSES), dtype=np.float32)[rows["label"]] * 0.8 + 0.1, rows.index, CLASSES)
-    rows.join(scores).to_parquet("zero_shot.parquet")
+    scores = np.eye(len(CLASSES), dtype=np.float32)[rows["label"]] * 0.8 + 0.1
+    rows.join(pd.DataFrame(scores, rows.index, class_columns(CLASSES))).to_parquet("zero_shot.parquet")
 
 
 def test_no_teacher_is_a_note() -> None:
