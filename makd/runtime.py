@@ -16,6 +16,7 @@ class Runtime(Block):
     workers: int = Field(2, ge=0)  # processes that read and decode images; 0: this process does
     batch_images: int = Field(16, ge=1)  # images that the multimodal LLM reads together; halved where memory is short
     shard_images: int = Field(64, ge=1)  # images whose answers are committed together
+    requests: int = Field(8, ge=1)  # that a language model's server gets at a time, of those about classes
     progress: bool = True
 
     @classmethod

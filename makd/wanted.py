@@ -43,13 +43,12 @@ class Wanted:
         *,
         splits: Collection[str],
         zero_shot_splits: Collection[str],
+        images_per_class: int | None = None,
     ) -> "Wanted":
         """For the images of the manifest in these splits; a picture that is there twice is asked once."""
-        images = manifest[manifest["split"].isin({*splits, *zero_shot_splits})].drop_duplicates("image_id")
-        for_aspects, for_classes = (
-            images["image_id"].isin(manifest.loc[manifest["split"].isin(kind), "image_id"]).to_numpy(dtype=bool)
-            for kind in (splits, zero_shot_splits)
-        )
+        kinds = asked_images(manifest, splits, images_per_class), manifest[manifest["split"].isin(zero_shot_splits)]
+        images = manifest.loc[kinds[0].index.union(kinds[1].index)].drop_duplicates("image_id")
+        for_aspects, for_classes = (images["image_id"].isin(kind["image_id"]).to_numpy(dtype=bool) for kind in kinds)
         return cls(images.set_index("image_id")["path"], aspects, classes, for_aspects, for_classes)
 
     @property
@@ -73,3 +72,16 @@ class Wanted:
             for asked, questions in ((self.for_aspects, self.aspects), (self.for_classes, self.classes))
         )
         return aspects, classes
+
+
+def asked_images(manifest: pd.DataFrame, splits: Collection[str], images_per_class: int | None) -> pd.DataFrame:
+    """The rows of these splits; of the training images at most so many different ones a class.
+
+    Those are the first by image_id. It is a hash, so they are as good as drawn, and two are among the first three.
+    """
+    rows = manifest[manifest["split"].isin(splits)]
+    if images_per_class is None:
+        return rows
+    train = rows[rows["split"] == "train"]
+    rank = train.groupby("label")["image_id"].rank(method="dense")  # a picture that is there twice counts once
+    return rows.drop(train.index[rank > images_per_class])

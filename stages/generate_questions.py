@@ -1,6 +1,9 @@
 """An LLM writes N yes/no questions about the aspects of the classes (section 3.1 of the paper).
 
-Reads: data/manifest.parquet, prompts/generate_questions.txt, prompts/system.txt, data/recordings.
+With the user's own answers (`extract_logits.backend: table`) their questions are the candidates, and no LLM is asked.
+
+Reads: data/manifest.parquet, data/given_answers.parquet, prompts/generate_questions.txt, prompts/system.txt,
+    data/recordings.
 Writes: data/questions/candidates.json.
 """
 
@@ -11,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from makd.errors import one_line_errors
+from makd.given_answers import given_questions
 from makd.llm import BadReply, LLMParams, Unfinished, ask, open_llm
 from makd.manifest import class_names, read_manifest
 from makd.params import Block, StageParams
@@ -46,9 +50,20 @@ class QuestionList(BaseModel):  # a docstring here would be sent to the LLM, as 
 
 
 def generate_questions(
-    params: Params, *, manifest: Path, prompt: Path, system: Path, recordings: Path, candidates: Path
+    params: Params,
+    *,
+    manifest: Path,
+    given_answers: Path,
+    prompt: Path,
+    system: Path,
+    recordings: Path,
+    candidates: Path,
 ) -> None:
-    """Write exactly N distinct questions, in the order in which the LLM wrote them."""
+    """Write exactly N distinct questions, in the order in which the LLM wrote them, or all of the given answers."""
+    if given := given_questions(given_answers):
+        questions = [Question(text=text) for text in given]
+        write_questions(questions, candidates, model="extract_logits.table", prompt=None)
+        return
     images = read_manifest(manifest)
     classes = class_names(images)
     n_candidates = params.generate_questions.n_candidates
@@ -114,7 +129,7 @@ def flaw(text: str) -> str | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.generate_questions", description=__doc__)
-    for name in ("manifest", "prompt", "system", "recordings", "candidates"):
+    for name in ("manifest", "given-answers", "prompt", "system", "recordings", "candidates"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     paths = vars(parser.parse_args())
     generate_questions(Params.load(), **paths)

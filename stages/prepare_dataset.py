@@ -1,9 +1,10 @@
 """Check params.yaml, find the images (or draw the default's), hash them, and write the manifest.
 
-Always runs: images are no DVC dep, so this stage sees by size and time what changed. Its output changes with them only.
+Always runs: images and the user's own answers are no DVC deps, so this stage sees what changed. Its outputs change with
+them only.
 
-Reads: params.yaml (whole), the images.
-Writes: data/manifest.parquet.
+Reads: params.yaml (whole), the images, the file of `extract_logits.table`.
+Writes: data/manifest.parquet, data/given_answers.parquet (empty unless `extract_logits.backend` is table).
 """
 
 import argparse
@@ -19,10 +20,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pandas as pd
 from pydantic import AfterValidator, Field
 
+from makd.answer_owners import own_answers
 from makd.bird_rendering import BirdsParams, render_birds
 from makd.datasets import image_list, imagefolder
 from makd.errors import UserError, one_line_errors
+from makd.extraction_params import ExtractLogitsParams
 from makd.files import cache_dir, read_memo, write_json
+from makd.given_answers import no_answers, write_given
 from makd.manifest import SPLITS, write_manifest
 from makd.params import PARAMS_FILE, Block, StageParams, mending, read_params
 from makd.runtime import Runtime
@@ -51,13 +55,14 @@ class Params(StageParams):
 
     dataset: Literal["birds", "imagefolder", "list"]
     prepare_dataset: PrepareDatasetParams
+    extract_logits: ExtractLogitsParams | None = None  # None: no answers are given
 
 
-def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path) -> None:
-    """Write the manifest of `params.dataset`; unreadable files are named and left out.
+def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path, given_answers: Path | None = None) -> None:
+    """Write the manifest of `params.dataset`, and the user's own answers; unreadable files are named and left out.
 
     Raises:
-        UserError: no image, a class without a training image, fewer than two classes.
+        UserError: no image, a class without a training image, fewer than two classes, answers about something else.
     """
     block = params.prepare_dataset
     root = block.root
@@ -68,6 +73,7 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path) -> None
         raise UserError(f"prepare_dataset.root: no image below {root}; expected a folder a class with images in it")
     scanned = scan(list(rows["path"]), workers=runtime.workers, progress=runtime.progress)
     rows = rows.assign(image_id=scanned["image_id"].to_numpy(), error=scanned["error"].to_numpy())
+    left_out = list(rows.loc[rows["image_id"].isna(), "path"])
     rows = split_rows(without_unreadable(rows), block)
     check_classes(rows)
     report_duplicates(rows)
@@ -75,6 +81,23 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path) -> None
     write_manifest(rows.assign(label=rows["class_name"].map(labels)), manifest)
     counts = ", ".join(f"{(rows['split'] == split).sum()} {split}" for split in SPLITS)
     print(f"{len(rows)} images of {len(labels)} classes: {counts}")
+    if given_answers:
+        write_given(
+            given(params.extract_logits, rows, root.parent if params.dataset == "list" else root, left_out),
+            given_answers,
+        )
+
+
+def given(block: ExtractLogitsParams | None, rows: pd.DataFrame, root: Path, left_out: list[str]) -> pd.DataFrame:
+    """The user's own answers, if they are to be used."""
+    if block is None or block.backend != "table":
+        return no_answers()
+    assert block.table, "ExtractLogitsParams has seen to it"
+    answers = own_answers(block.table, block.table_questions, rows, root, left_out)
+    answered = answers.index[answers.notna().any(axis=1)]
+    without = int((~rows[answers.index.name].isin(answered)).sum())
+    print(f"{block.table}: {answers.shape[1]} questions; {without} of {len(rows)} images have no answers")
+    return answers
 
 
 def without_unreadable(rows: pd.DataFrame) -> pd.DataFrame:
@@ -139,7 +162,7 @@ def check_params(path: Path = PARAMS_FILE) -> None:
     if unknown:
         raise UserError(f"{path}: {some(unknown)}: no such param; {mending(path)}")
     n_questions, n_candidates = checked["n_questions"], checked["generate_questions"].n_candidates
-    if n_questions > n_candidates:
+    if n_questions > n_candidates and checked["extract_logits"].backend != "table":  # whose questions are its columns
         raise UserError(
             f"{path}: n_questions is {n_questions}, but generate_questions.n_candidates is {n_candidates}, and "
             f"there are no more to choose from; {mending(path)}"
@@ -176,10 +199,11 @@ def student_key(model: str, recipe: "Recipe") -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.prepare_dataset", description=__doc__)
-    parser.add_argument("--manifest", type=Path, required=True)
+    for name in ("manifest", "given-answers"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     check_params()
-    prepare_dataset(Params.load(), Runtime.load(), manifest=arguments.manifest)
+    prepare_dataset(Params.load(), Runtime.load(), **vars(arguments))
 
 
 if __name__ == "__main__":

@@ -162,8 +162,8 @@ def training_targets(rows: "pd.DataFrame", aspects: Path | None, params: Baselin
 
     p_yes = answers_of(rows, aspects)
     if isinstance(params, Params):
-        check_answered(p_yes, aspects)
         p_yes = aspect_targets(p_yes, rows["label"].to_numpy(), params.aspect_targets, seed)
+        check_answered(p_yes, aspects)
     return p_yes
 
 

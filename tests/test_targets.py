@@ -19,7 +19,7 @@ def test_mllm_targets_are_the_answers() -> None:
 
 def test_class_mean_of_a_worked_example() -> None:
     # class 0: (0.1 + 0.3) / 2 and 0.9; class 1: (0.8 + 0.6 + 0.5) / 3 and (0.4 + 0.2) / 2
-    expected = [[0.2, 0.9], [0.2, NAN], [1.9 / 3, 0.3], [1.9 / 3, NAN], [1.9 / 3, 0.3]]
+    expected = [[0.2, 0.9], [0.2, 0.9], [1.9 / 3, 0.3], [1.9 / 3, 0.3], [1.9 / 3, 0.3]]
     got = aspect_targets(P_YES, LABELS, "class_mean", seed=0)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected, rtol=1e-6)
@@ -29,6 +29,23 @@ def test_class_mean_of_a_class_without_answers_is_no_answer() -> None:
     p_yes = np.array([[NAN], [NAN], [0.5]], dtype=np.float32)
     got = aspect_targets(p_yes, np.array([0, 0, 1]), "class_mean", seed=0)
     np.testing.assert_array_equal(got, p_yes)
+
+
+def test_a_few_answers_serve_their_whole_class() -> None:
+    p_yes, labels = many(40)
+    p_yes[8:] = NAN  # two images of each class are left
+    got = aspect_targets(p_yes, labels, "class_mean", seed=0)
+    for label in range(4):
+        np.testing.assert_allclose(got[labels == label], np.tile(p_yes[:8][labels[:8] == label].mean(axis=0), (10, 1)))
+
+
+@pytest.mark.parametrize("kind", ["mllm", "random", "shuffled"])
+def test_images_that_were_not_asked_have_no_target(kind: AspectTargets) -> None:
+    p_yes, labels = many(40)
+    p_yes[8:] = NAN
+    got = aspect_targets(p_yes, labels, kind, seed=0)
+    assert np.isnan(got[8:]).all()
+    assert not np.isnan(got[:8]).any()
 
 
 def many(n: int = 4000) -> tuple[np.ndarray, np.ndarray]:

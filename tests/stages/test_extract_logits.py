@@ -24,7 +24,7 @@ from makd.scorer import Scorer
 from makd.store import store_key
 from makd.store_upkeep import problems, unused_days
 from stages.extract_logits import Params, extract_logits, provenance
-from tests.extract_params import extract_params
+from tests.extract_params import extract_params, extract_paths
 from tests.tiny_models import save_tiny_internvl
 
 RUNTIME = Runtime(workers=0, shard_images=4, progress=False, device="cpu")
@@ -52,10 +52,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
     write_questions([Question(text=text) for text in QUESTIONS], tmp_path / "selected.json", model="m", prompt="p")
     (tmp_path / "ask.txt").write_text("$question Yes or No?\n")
     (tmp_path / "zero_shot.txt").write_text("Is this a $class_name?\n")
-    names = {"manifest": "manifest.parquet", "selected": "selected.json", "prompt": "ask.txt"}
-    names["zero_shot_prompt"] = "zero_shot.txt"
-    outs = {"aspects": "aspects.parquet", "answers": "answers.parquet", "zero_shot": "zero_shot.parquet"}
-    return {key: tmp_path / name for key, name in (names | outs).items()}
+    return extract_paths(tmp_path, tmp_path)
 
 
 def params(model: Path, n_questions: int = 3, **changed: Any) -> Params:

@@ -6,6 +6,7 @@ import pytest
 
 from makd.errors import UserError
 from makd.files import cache_dir, write_json
+from makd.given_answers import no_answers, write_given
 from makd.llm import LLMParams
 from makd.manifest import write_manifest
 from makd.questions import read_prompt, read_questions
@@ -24,6 +25,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MAKD_CACHE", str(tmp_path / "cache"))
     images = [(f"id{row}", f"images/{row}.png", "train", row % 2, ["Crow", "Gull"][row % 2]) for row in range(6)]
+    write_given(no_answers(), Path("given.parquet"))
     write_manifest(
         pd.DataFrame(images, columns=["image_id", "path", "split", "label", "class_name"]), Path("manifest.parquet")
     )
@@ -36,6 +38,7 @@ def run(n_candidates: int, max_attempts: int = 2) -> None:
     generate_questions(
         Params(llm=llm, generate_questions=GenerateQuestionsParams(n_candidates=n_candidates)),
         manifest=Path("manifest.parquet"),
+        given_answers=Path("given.parquet"),
         prompt=PROMPTS / "generate_questions.txt",
         system=PROMPTS / "system.txt",
         recordings=Path("recordings"),
