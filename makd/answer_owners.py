@@ -1,5 +1,6 @@
 """Whose a user's own answers are: from the names in a file to the images and classes of the manifest."""
 
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -56,15 +57,12 @@ def owners(table: AnswerTable, manifest: pd.DataFrame, root: Path, left_out: lis
     return found
 
 
-def spellings(name: str, by: str, root: Path) -> list[str]:
+def spellings(name: str, by: str, root: Path) -> Iterator[str]:
     """What a name in the file may be in the manifest."""
-    match by:
-        case "class_name":
-            return [plain(name)]
-        case "path":
-            return [PurePath(name).as_posix(), (root / name).as_posix()]
-        case _:
-            return [name]
+    yield plain(name) if by == "class_name" else name
+    if by == "path":
+        yield PurePath(name).as_posix()  # ./a.jpg is a.jpg
+        yield (root / name).as_posix()
 
 
 def unknown(by: str, manifest: pd.DataFrame) -> str:

@@ -4,8 +4,9 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, BaseModel, Field, ValidationError
@@ -28,6 +29,9 @@ from makd.recordings import (
     one_line,
     read_recording,
 )
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 OPENAI_URL = "https://api.openai.com/v1"
 TOP_LOGPROBS = 20
@@ -76,6 +80,13 @@ class OpenAILLM:
         # Never OPENAI_BASE_URL: params.yaml says where a result comes from.
         self.url = str(params.base_url or OPENAI_URL)
 
+    @cached_property
+    def client(self) -> "OpenAI":
+        import openai
+
+        # Its own two retries (timeouts, refused connections, 408, 409, 429, 5xx) are enough: what was paid is kept.
+        return openai.OpenAI(base_url=self.url, api_key=api_key(self.url), timeout=self.params.timeout_s)
+
     def reply(self, request: Request) -> str:
         path = kept_path(request)
         if path.exists():
@@ -95,8 +106,6 @@ class OpenAILLM:
         import openai
 
         key = api_key(self.url)
-        # Its own two retries (timeouts, refused connections, 408, 409, 429, 5xx) are enough: what was paid is kept.
-        client = openai.OpenAI(base_url=self.url, api_key=key, timeout=self.params.timeout_s)
         schema = {"name": request.reply_schema["title"], "strict": True, "schema": request.reply_schema}
         body: dict[str, Any] = {
             "model": request.model,
@@ -110,7 +119,7 @@ class OpenAILLM:
             body["temperature"] = request.temperature
         try:
             # Raw, because the client passes on a web page (base_url without /v1) or an error with status 200 unchecked.
-            text = client.chat.completions.with_raw_response.create(**body).http_response.text
+            text = self.client.chat.completions.with_raw_response.create(**body).http_response.text
             return as_recording(request, text, f"from {self.url}")
         except ValidationError:
             path = save_failed(request, text.replace(key, "$OPENAI_API_KEY"))
