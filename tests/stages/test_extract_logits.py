@@ -1,5 +1,6 @@
 """The stage on a tiny random InternVL and pictures of several shapes."""
 
+import json
 import os
 import re
 import signal
@@ -15,7 +16,8 @@ from PIL import Image
 import makd.extraction
 from makd.aspects import question_columns, read_aspects
 from makd.errors import UserError
-from makd.files import cache_dir
+from makd.files import cache_dir, write_json
+from makd.given_answers import write_given
 from makd.manifest import read_manifest, write_manifest
 from makd.pictures import image_id
 from makd.questions import Question, write_questions
@@ -395,6 +397,113 @@ def test_not_one_readable_picture_is_an_error(model: Path, files: dict[str, Path
     write_manifest(pd.DataFrame(rows, columns=["image_id", "path", "split", "label", "class_name"]), files["manifest"])
     with pytest.raises(UserError, match="none of 1 images can be read"):
         extract_logits(params(model), RUNTIME, **files)
+
+
+def test_a_few_images_a_class_are_asked_and_more_of_them_cost_the_others_alone(
+    model: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    few: dict[str, Any] = {"splits": ["train"]}
+    extract_logits(params(model, images_per_class=2, **few), RUNTIME, **files)
+    said = capsys.readouterr().out
+    assert "4 images x 3 questions, of the training images 2 a class: 12 answers wanted, 12 to ask" in said
+    table = read_aspects(files["aspects"])
+    assert list(table.loc[table[QUESTIONS[0]].notna(), "class_name"].value_counts()) == [2, 2]
+    extract_logits(params(model, images_per_class=3, **few), RUNTIME, **files)
+    assert asked(capsys) == 2 * 3
+    extract_logits(params(model, **few), RUNTIME, **files)
+    assert asked(capsys) == 3 * 3
+
+
+def give(files: dict[str, Path], questions: list[str]) -> None:
+    """Class a has 0.25, class b 1."""
+    table = pd.DataFrame({question: [0.25, 1.0] for question in questions}, dtype=np.float32)
+    write_given(table.set_axis(pd.Index(["a", "b"], name="class_name")), files["given_answers"])
+
+
+def use_table(files: dict[str, Path], n_questions: int = 3, **changed: Any) -> None:
+    block = {"backend": "table", "table": "my.csv"}
+    extract_logits(params(Path("no/model"), n_questions, **block | changed), RUNTIME, **files)
+
+
+def test_given_answers_need_neither_model_nor_store(
+    files: dict[str, Path], own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(files, QUESTIONS)
+    use_table(files, splits=["train"], n_questions=2)
+    table = read_aspects(files["aspects"])
+    assert question_columns(table) == QUESTIONS[:2]
+    train = table[table["split"] == "train"]
+    assert (train[QUESTIONS[0]] == train["class_name"].map({"a": 0.25, "b": 1})).all()
+    assert table.loc[table["split"] == "test", QUESTIONS[:2]].isna().all(axis=None)
+    assert len(pd.read_parquet(files["zero_shot"])) == 0
+    assert not (own_cache / "answers").exists()
+    assert "2 questions: the answers are those of my.csv, 0 to ask" in capsys.readouterr().out
+
+
+def test_equal_given_answers_give_equal_bytes(files: dict[str, Path]) -> None:
+    give(files, QUESTIONS)
+    use_table(files)
+    first = [files[name].read_bytes() for name in ("aspects", "answers", "zero_shot")]
+    use_table(files)
+    assert [files[name].read_bytes() for name in ("aspects", "answers", "zero_shot")] == first
+
+
+def test_a_model_asked_after_a_table_was_used_answers_all_itself(
+    model: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(files, QUESTIONS)
+    use_table(files)
+    capsys.readouterr()
+    extract_logits(params(model), RUNTIME, **files)
+    assert asked(capsys) == N_IMAGES * 3
+    assert not read_aspects(files["aspects"])[QUESTIONS].isin([0.25, 1.0]).any(axis=None)
+
+
+def test_questions_without_given_answers_are_refused(files: dict[str, Path]) -> None:
+    give(files, QUESTIONS[:1])
+    with pytest.raises(UserError, match=r"given.parquet has no answers to .*run: dvc repro"):
+        use_table(files)
+
+
+def test_more_questions_than_the_table_has_are_refused(files: dict[str, Path]) -> None:
+    write_questions([Question(text=QUESTIONS[0])], files["selected"], model="extract_logits.table", prompt=None)
+    with pytest.raises(UserError, match=r"n_questions is 3, but .* has 1; lower it, or give a table with more columns"):
+        use_table(files)
+
+
+def about_classes(files: dict[str, Path], estimate: bool = False, **changed: Any) -> None:
+    extract_logits(params(Path("no/model"), backend="class_llm", **changed), RUNTIME, estimate, **files)
+
+
+def test_a_text_llm_answers_once_a_class(
+    files: dict[str, Path], own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files["grade_prompt"].write_text("$n_classes $class_list $class_name $n_questions $questions\n")
+    about_classes(files, True)
+    assert "2 classes x 3 questions: 2 requests" in capsys.readouterr().out
+    with pytest.raises(UserError, match="2 of 2 requests have no recorded reply"):
+        about_classes(files)
+    assert not files["aspects"].exists()
+    for form in (own_cache / "llm").glob("*.request.json"):
+        filled = json.loads(form.read_text()) | {"written_by": "a test"}
+        filled["reply"] = {
+            "percent": [0, 50, 100] if " a 3 " in filled["request"]["messages"][0]["content"] else [5] * 3
+        }
+        write_json(filled, files["recordings"] / form.name.replace(".request", ""))
+    about_classes(files)
+    table = read_aspects(files["aspects"])
+    assert table.loc[table["class_name"] == "a", QUESTIONS].drop_duplicates().to_numpy().tolist() == [[0, 0.5, 1]]
+    assert table.loc[table["class_name"] == "b", QUESTIONS].eq(np.float32(0.05)).all(axis=None)
+    assert not pd.read_parquet(files["answers"])["exact"].any()
+
+
+def test_the_way_of_asking_about_classes_has_its_own_prompt(
+    files: dict[str, Path], own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files["class_prompt"].write_text("$n_classes $class_list $class_name $question\n")
+    with pytest.raises(UserError, match="6 of 6 requests have no recorded reply"):
+        about_classes(files, class_answers="logprobs")
+    assert "2 classes x 3 questions: 6 requests" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("answers", [["Yes", "Yes"], ["", "No"]])

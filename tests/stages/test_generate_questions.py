@@ -69,6 +69,14 @@ def test_exactly_n_questions_are_written_with_the_prompt() -> None:
     assert asked.startswith("The dataset consists of 2 classes and 6 images. The class list is as follows: Crow, Gull,")
 
 
+def test_questions_of_given_answers_are_taken_in_their_order_and_nobody_is_asked() -> None:
+    given = pd.DataFrame([[0.5, 1.0]], pd.Index(["Crow"], name="class_name"), ["Is it shy?", "aspect_01"])
+    write_given(given, Path("given.parquet"))
+    run(60)
+    assert texts() == ["Is it shy?", "aspect_01"]
+    assert read_prompt(Path("candidates.json")) is None
+
+
 def test_same_inputs_give_the_same_bytes() -> None:
     record_next_reply(8, questions_about(*PARTS))
     run(8)

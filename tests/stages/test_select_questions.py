@@ -61,6 +61,12 @@ def test_the_llm_sees_the_classes_and_the_numbered_questions() -> None:
     assert "\n1. Does the bird have a red beak?\n2. Does the bird have a red tail?\n" in messages[3]
 
 
+def test_questions_that_came_with_their_answers_keep_their_order_and_nobody_is_asked() -> None:
+    write_questions(QUESTIONS, Path("candidates.json"), model="extract_logits.table", prompt=None)
+    run()
+    assert Path("selected.json").read_bytes() == Path("candidates.json").read_bytes()
+
+
 def test_same_inputs_give_the_same_bytes() -> None:
     record_next_reply([3, 1, 4, 2])
     run()
