@@ -71,7 +71,7 @@ def unknown(by: str, manifest: pd.DataFrame) -> str:
         case "class_name":
             return f"no class is called so; one is {first['class_name']}"
         case "stem":
-            return f"no image is called so, and not all are classes; one is {PurePath(first['path']).stem}"
+            return f"no image is called so; one is {PurePath(first['path']).stem} (by class, all names are classes)"
         case _:
             return f"no image has this {by}; one has {first[by]}"
 

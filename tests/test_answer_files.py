@@ -155,7 +155,7 @@ def test_a_mistake_in_a_csv_is_named_with_its_place(lines: list[str], said: str)
         ({"rex": [0.5, 0.5], "kit": [0.5]}, r"answers.json, row 2 \(kit\) has 1 answers, but row 1 \(rex\) has 2"),
         (
             {"rex": [0.5], "nobody": [0.5]},
-            r"row 2 \(nobody\): no image is called so, and not all are classes; one is tom.1",
+            r"row 2 \(nobody\): no image is called so; one is tom.1 \(by class, all names are classes\)",
         ),
         ({"rex": [0.5], "cat": [0.5]}, r"row 2 \(cat\): no image is called so"),
         ({"rex": [0.5, 2]}, r"row 1 \(rex\), column 'aspect_01': got '2', expected a number from 0 to 1"),
