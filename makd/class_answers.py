@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ from makd.questions import Question
 from makd.recordings import Message, NoRecording
 from makd.runtime import Runtime
 
+BLOCK = 25
+"""Questions that are graded in one request: few enough to be counted rightly."""
 T = TypeVar("T")
 
 
@@ -34,37 +37,53 @@ class ClassTeacher:
         llm: the model; it may be asked from several threads.
         params: its name, its temperature, and how often a malformed reply is asked again.
         names: of the classes.
-        questions: in the order of their columns.
+        ranked: the questions, also those that are not in use.
+        n_questions: how many of the first are.
         runtime: requests at a time, progress bar.
     """
 
     def __init__(
-        self, llm: LLM, params: LLMParams, names: Sequence[str], questions: Sequence[Question], runtime: Runtime
+        self,
+        llm: LLM,
+        params: LLMParams,
+        names: Sequence[str],
+        ranked: Sequence[Question],
+        n_questions: int,
+        runtime: Runtime,
     ) -> None:
         self.llm, self.params, self.runtime = llm, params, runtime
-        self.names, self.texts = list(names), [question.text for question in questions]
+        self.names, self.n_questions = list(names), n_questions
         self.spoken = [name.replace("_", " ") for name in names]  # the spaces that people write
+        self.ranked = [question.text for question in ranked]
+        self.texts = self.ranked[:n_questions]
+        # Whole blocks of the ranking, so that a few questions more or less are the same requests.
+        self.blocks = [self.ranked[start : start + BLOCK] for start in range(0, n_questions, BLOCK)]
+
+    def n_requests(self, how: Literal["graded", "logprobs"]) -> int:
+        """What the classes cost, unless replies are kept or malformed."""
+        return len(self.names) * len(self.blocks if how == "graded" else self.texts)
 
     def graded(self, prompt: Path) -> pd.DataFrame:
-        """A request a class: in how many percent of its images is the answer yes? P(yes) is the hundredth of it."""
-        numbered = "\n".join(f"{number}. {text}" for number, text in enumerate(self.texts, start=1))
+        """A request a class and block of questions: for how many of 100 images is the answer yes? That is P(yes)."""
 
-        def grade(name: str) -> list[float]:
-            text = self.render(prompt, name, n_questions=len(self.texts), questions=numbered)
+        def grade(name: str, block: list[str]) -> list[float]:
+            numbered = "\n".join(f"{number}. {text}" for number, text in enumerate(block, start=1))
+            text = self.render(prompt, name, n_questions=len(block), questions=numbered)
             messages = [Message(role="user", content=text)]
-            return ask(self.llm, self.params, messages, Grades, partial(shares, n=len(self.texts)))
+            return ask(self.llm, self.params, messages, Grades, partial(shares, n=len(block)))
 
-        return self.table(self.together([partial(grade, name) for name in self.spoken]))
+        found = iter(self.together([partial(grade, name, block) for name in self.spoken for block in self.blocks]))
+        return self.table([list(chain.from_iterable(islice(found, len(self.blocks)))) for _ in self.names])
 
     def by_first_token(self, prompt: Path, answers: tuple[str, str]) -> pd.DataFrame:
         """A request a class and question: P(yes) is the share of yes among the first tokens that are yes or no."""
 
-        def share(name: str, question: str) -> float:
+        def share(name: str, question: str) -> list[float]:
             text = self.render(prompt, name, question=question)
-            return yes_share(first_token(self.llm, self.params, [Message(role="user", content=text)]), answers)
+            return [yes_share(first_token(self.llm, self.params, [Message(role="user", content=text)]), answers)]
 
-        flat = self.together([partial(share, name, text) for name in self.spoken for text in self.texts])
-        table = self.table(np.reshape(flat, (len(self.names), len(self.texts))).tolist())
+        found = self.together([partial(share, name, text) for name in self.spoken for text in self.texts])
+        table = self.table(np.reshape(found, (len(self.names), -1)).tolist())
         if n_lacking := int(table.isna().sum().sum()):
             what = f"{n_lacking} of {table.size} replies begin with neither {answers[0]} nor {answers[1]}"
             if n_lacking == table.size:
@@ -78,8 +97,9 @@ class ClassTeacher:
         )
 
     def table(self, rows: list[list[float]]) -> pd.DataFrame:
-        """Of given answers, as makd/given_answers.py describes them."""
-        return pd.DataFrame(rows, pd.Index(self.names, name="class_name"), self.texts, dtype=np.float32)
+        """Of given answers, as makd/given_answers.py describes them; those to questions not in use are cut off."""
+        cut = [row[: self.n_questions] for row in rows]
+        return pd.DataFrame(cut, pd.Index(self.names, name="class_name"), self.texts, dtype=np.float32)
 
     def together(self, tasks: list[Callable[[], T]]) -> list[T]:
         """The results of all tasks, some at a time. Of replies that nobody has recorded, all forms are written."""

@@ -72,13 +72,14 @@ def extract_logits(
     from makd.wanted import asked_images
 
     block, out = params.extract_logits, Tables(aspects, answers, zero_shot)
-    questions, rows = first_questions(params, selected), read_manifest(manifest)
+    ranked, rows = ranked_questions(params, selected), read_manifest(manifest)
+    questions = ranked[: params.n_questions]
     if block.backend == "transformers":
         about_images(block, runtime, rows, questions, prompt, zero_shot_prompt, out, estimate=estimate)
         return
     if block.backend == "class_llm":
         prompts = {"graded": grade_prompt, "logprobs": class_prompt}
-        given = about_classes(params, runtime, rows, questions, prompts, recordings, estimate=estimate)
+        given = about_classes(params, runtime, rows, ranked, prompts, recordings, estimate=estimate)
     else:
         given = read_given(given_answers, [question.text for question in questions])
         print(f"{len(questions)} questions: the answers are those of {block.table}, 0 to ask")
@@ -86,8 +87,8 @@ def extract_logits(
         write_given_tables(rows, asked_images(rows, block.splits, block.images_per_class), given, out)
 
 
-def first_questions(params: Params, selected: Path) -> "list[Question]":
-    """The questions in use."""
+def ranked_questions(params: Params, selected: Path) -> "list[Question]":
+    """All of them, the best first; at least as many as are in use."""
     from makd.questions import read_prompt, read_questions
 
     questions = read_questions(selected)
@@ -96,7 +97,7 @@ def first_questions(params: Params, selected: Path) -> "list[Question]":
         raise UserError(
             f"n_questions is {params.n_questions}, but {selected} has {len(questions)}; lower it, or {raised}"
         )
-    return questions[: params.n_questions]
+    return questions
 
 
 def about_images(
@@ -151,7 +152,7 @@ def about_classes(
     params: Params,
     runtime: Runtime,
     rows: "pd.DataFrame",
-    questions: "list[Question]",
+    ranked: "list[Question]",
     prompts: dict[str, Path],
     recordings: Path,
     *,
@@ -163,15 +164,12 @@ def about_classes(
     from makd.manifest import class_names
 
     block, names = params.extract_logits, class_names(rows)
-    n_requests = len(names) * (len(questions) if block.class_answers == "logprobs" else 1)
-    print(
-        f"{len(names)} classes x {len(questions)} questions: {n_requests} requests; kept replies cost nothing",
-        flush=True,
-    )
+    llm = open_llm(params.llm, recordings, quiet=True)
+    teacher = ClassTeacher(llm, params.llm, names, ranked, params.n_questions, runtime)
+    size = f"{len(names)} classes x {params.n_questions} questions"
+    print(f"{size}: {teacher.n_requests(block.class_answers)} requests; kept replies cost nothing", flush=True)
     if estimate:
         return None
-    llm = open_llm(params.llm, recordings, quiet=True)
-    teacher = ClassTeacher(llm, params.llm, names, questions, runtime)
     prompt = prompts[block.class_answers]
     return teacher.graded(prompt) if block.class_answers == "graded" else teacher.by_first_token(prompt, block.answers)
 

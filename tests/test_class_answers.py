@@ -34,11 +34,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield server
 
 
-def teacher(server: Server | None, recordings: Path = Path("no/recordings"), **changes: Any) -> ClassTeacher:
+def teacher(
+    server: Server | None, recordings: Path = Path("no/recordings"), n_questions: int = 2, **changes: Any
+) -> ClassTeacher:
     values: dict[str, Any] = {"backend": "openai" if server else "recorded", "base_url": server and server.url}
     values |= {"model": "tiny", "temperature": 0.0, "max_attempts": 3, "timeout_s": 5}
     params = LLMParams(**values | changes)
-    return ClassTeacher(open_llm(params, recordings, quiet=True), params, NAMES, QUESTIONS, RUNTIME)
+    return ClassTeacher(open_llm(params, recordings, quiet=True), params, NAMES, QUESTIONS, n_questions, RUNTIME)
 
 
 def asked_class(request: dict[str, Any]) -> str:
@@ -82,6 +84,27 @@ def test_what_was_paid_is_not_asked_again(server: Server) -> None:
     first = teacher(server).graded(GRADE)
     assert teacher(server).graded(GRADE).equals(first)
     assert len(server.asked) == 3
+
+
+def test_fewer_questions_are_the_same_requests(server: Server) -> None:
+    server.choose = grades
+    both = teacher(server).graded(GRADE)
+    assert teacher(server, n_questions=1).graded(GRADE).equals(both.iloc[:, :1])
+    assert len(server.asked) == 3
+
+
+def test_many_questions_are_graded_in_blocks(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_number(request: dict[str, Any]) -> tuple[int, str]:
+        return completion(json.dumps({"percent": [90 if "big?" in request["messages"][0]["content"] else 10]}))
+
+    monkeypatch.setattr("makd.class_answers.BLOCK", 1)
+    server.choose = by_number
+    one, both = teacher(server, n_questions=1), teacher(server)
+    assert one.graded(GRADE).to_numpy().tolist() == [[np.float32(0.1)]] * 3
+    np.testing.assert_allclose(both.graded(GRADE), [[0.1, 0.9]] * 3)
+    assert len(server.asked) == both.n_requests("graded") == 6
+    assert both.n_requests("logprobs") == 6
+    assert one.n_requests("graded") == 3
 
 
 def test_after_a_failure_only_the_rest_is_asked(server: Server) -> None:
