@@ -112,14 +112,10 @@ class ClassTeacher:
                 unrecorded.append(none)
                 return None
 
+        # If one fails, or on Ctrl-C, map begins no other; what is under way is waited for, and kept.
         with ThreadPoolExecutor(self.runtime.requests) as pool:
-            shown = self.runtime.progress
-            try:
-                replies = pool.map(run, tasks)
-                found = list(with_progress(replies, len(tasks), title="asking", unit="requests", shown=shown))
-            except BaseException:  # Ctrl-C too: what is in flight is waited for and kept, no other request is begun
-                pool.shutdown(cancel_futures=True)
-                raise
+            replies, shown = pool.map(run, tasks), self.runtime.progress
+            found = list(with_progress(replies, len(tasks), title="asking", unit="requests", shown=shown))
         if unrecorded:
             count = f"{len(unrecorded)} of {len(tasks)} requests have no recorded reply; the first: "
             raise UserError((count if len(unrecorded) > 1 else "") + str(unrecorded[0]))

@@ -185,6 +185,15 @@ def test_the_share_is_of_yes_and_no_alone_whatever_their_case() -> None:
     assert math.isnan(yes_share({"Maybe": 0.2}, ("Yes", "No")))
 
 
+def test_after_a_failure_no_further_request_is_begun(server: Server) -> None:
+    server.choose, server.delay_s = lambda request: (400, "{}"), 0.2
+    one_at_a_time = teacher(server)
+    one_at_a_time.runtime = Runtime(progress=False, requests=1)
+    with pytest.raises(UserError, match="asked tiny at"):
+        one_at_a_time.by_first_token(ASK, ("Yes", "No"))
+    assert len(server.asked) <= 2, "the one that failed, and the one that was begun meanwhile"
+
+
 def test_requests_go_out_together(server: Server) -> None:
     """Each waits for two others: one at a time, none would be answered."""
     barrier = threading.Barrier(3, timeout=10)

@@ -74,8 +74,9 @@ def test_the_long_table_says_that_the_logits_are_unknown(tmp_path: Path) -> None
 
 
 def test_no_store_takes_them_for_answers_of_its_model(tmp_path: Path) -> None:
-    store = AnswerStore(tmp_path / "store", {})
-    assert import_answers(tables(tmp_path, BY_IMAGE).answers, store) == 0
+    store, answers = AnswerStore(tmp_path / "store", {}), tables(tmp_path, BY_IMAGE).answers
+    assert pq.read_schema(answers).metadata is None, "the key of a store would stand there"
+    assert import_answers(answers, store) == 0
     assert not store.parts()
 
 
