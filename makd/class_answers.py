@@ -103,23 +103,21 @@ class ClassTeacher:
 
     def together(self, tasks: list[Callable[[], T]]) -> list[T]:
         """The results of all tasks, some at a time. Of replies that nobody has recorded, all forms are written."""
-        unrecorded: list[NoRecording] = []
 
-        def run(task: Callable[[], T]) -> T | None:
+        def run(task: Callable[[], T]) -> T | NoRecording:
             try:
                 return task()
             except NoRecording as none:
-                unrecorded.append(none)
-                return None
+                return none
 
         # If one fails, or on Ctrl-C, map begins no other; what is under way is waited for, and kept.
         with ThreadPoolExecutor(self.runtime.requests) as pool:
             replies, shown = pool.map(run, tasks), self.runtime.progress
             found = list(with_progress(replies, len(tasks), title="asking", unit="requests", shown=shown))
-        if unrecorded:
+        if unrecorded := [one for one in found if isinstance(one, NoRecording)]:
             count = f"{len(unrecorded)} of {len(tasks)} requests have no recorded reply; the first: "
             raise UserError((count if len(unrecorded) > 1 else "") + str(unrecorded[0]))
-        return [one for one in found if one is not None]
+        return [one for one in found if not isinstance(one, NoRecording)]
 
 
 def shares(reply: Grades, n: int) -> list[float]:
