@@ -1,21 +1,22 @@
-"""The finished tables: what the store knows of the wanted images and questions, in a stable order.
+"""The finished tables: what is known of the wanted images and questions, in a stable order.
 
 Both are written in row groups from blocks of images, so that no run is too large for memory.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from makd.files import parquet_writer, read_in_batches, read_schema, write_parquet
+from makd.files import parquet_writer, read_in_batches, read_schema
+from makd.given_reader import GivenReader
 from makd.manifest import SCHEMA
-from makd.questions import question_id
 from makd.store import AnswerReader, Answers, AnswerStore, block_images
 
+Reader = AnswerReader | GivenReader
 STORE_KEY = b"makd.store_key"
 IMPORTED_ROWS = 2**22
 """Rows of data/answers.parquet that are read together."""
@@ -33,13 +34,30 @@ ANSWERS = pa.schema(
 )
 
 
-def write_p_yes(manifest: pd.DataFrame, columns: Sequence[str], reader: AnswerReader, path: Path) -> None:
+@dataclass(frozen=True)
+class Tables:
+    """The files that the stage `extract_logits` writes."""
+
+    aspects: Path
+    answers: Path
+    zero_shot: Path
+
+
+def write_given_tables(manifest: pd.DataFrame, asked: pd.DataFrame, given: pd.DataFrame, out: Tables) -> None:
+    """All tables from given answers (makd/given_answers.py), of which the images `asked` have theirs."""
+    reader = GivenReader(given, asked)
+    write_p_yes(manifest, list(given.columns), reader, out.aspects)
+    write_p_yes(manifest[:0], [], reader, out.zero_shot)
+    write_answers(None, [reader], out.answers)
+
+
+def write_p_yes(manifest: pd.DataFrame, columns: Sequence[str], reader: Reader, path: Path) -> None:
     """The manifest's rows and columns, then P(yes) of each question; null without an answer.
 
     Args:
         manifest: every image of the dataset. Those that the reader does not look at get nulls.
         columns: names for the reader's questions, in its order.
-        reader: of what the store knows.
+        reader: of what the store knows, or of given answers.
         path: the Parquet file to write.
     """
     at = reader.image_ids.get_indexer(manifest["image_id"])
@@ -54,9 +72,9 @@ def write_p_yes(manifest: pd.DataFrame, columns: Sequence[str], reader: AnswerRe
             writer.write_table(pa.table([*keys.columns, *values], schema=schema), row_group_size=step)
 
 
-def write_answers(store_key: str, readers: Sequence[AnswerReader], path: Path) -> None:
-    """data/answers.parquet: a row an answer, with the key of the store that it came from."""
-    schema = ANSWERS.with_metadata({STORE_KEY: store_key})
+def write_answers(store_key: str | None, readers: Sequence[Reader], path: Path) -> None:
+    """data/answers.parquet: a row an answer, with the key of the store that it came from, if from any."""
+    schema = ANSWERS.with_metadata({STORE_KEY: store_key}) if store_key else ANSWERS
     with parquet_writer(schema, path, repeated=["image_id", "question_id"]) as writer:
         for reader in readers:
             for rows, answers in reader.blocks():
@@ -70,30 +88,9 @@ def long_table(image_ids: pd.Index, question_ids: pd.Index, answers: Answers) ->
         pa.DictionaryArray.from_arrays(pa.array(code, pa.int32()), pa.array(names, pa.string()))
         for code, names in ((row, image_ids), (column, question_ids))
     ]
-    values = [answers.z_yes[at], answers.z_no[at], answers.p_yes[at], np.ones(len(row), bool)]
-    return pa.table([*ids, *map(pa.array, values)], schema=ANSWERS)
-
-
-def write_given(
-    manifest: pd.DataFrame, questions: Sequence[str], given: Path, *, aspects: Path, answers: Path, zero_shot: Path
-) -> None:
-    """The three tables from answers that the user gave, data/own_answers.parquet: no logits, and no class was asked."""
-    p_yes = pq.read_table(given, columns=list(questions))
-    keys = pa.Table.from_pandas(manifest, schema=SCHEMA, preserve_index=False).replace_schema_metadata(None)
-    write_parquet(pa.table([*keys.columns, *p_yes.columns], names=[*SCHEMA.names, *questions]), aspects)
-    write_parquet(keys.slice(0, 0), zero_shot)
-    image_ids = manifest["image_id"]
-    wide = p_yes.to_pandas().set_axis(image_ids).loc[lambda rows: ~rows.index.duplicated()]
-    wide.columns = [question_id(question) for question in questions]
-    row, column = np.nonzero(wide.notna().to_numpy())
-    none = pa.nulls(len(row), pa.float32())
-    ids = [
-        pa.DictionaryArray.from_arrays(pa.array(code, pa.int32()), pa.array(names, pa.string()))
-        for code, names in ((row, wide.index), (column, wide.columns))
-    ]
-    values = pa.array(wide.to_numpy()[row, column], pa.float32())
-    table = pa.table([*ids, none, none, values, pa.array(np.zeros(len(row), bool))], schema=ANSWERS)
-    write_parquet(table, answers)
+    logits = [pa.array(z[at], from_pandas=True) for z in (answers.z_yes, answers.z_no)]
+    exact = ~np.isnan(answers.z_yes[at])
+    return pa.table([*ids, *logits, pa.array(answers.p_yes[at]), pa.array(exact)], schema=ANSWERS)
 
 
 def import_answers(path: Path, store: AnswerStore) -> int:

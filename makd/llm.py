@@ -1,19 +1,23 @@
 """A language model that replies in JSON, asked until its reply is usable."""
 
+import math
 import os
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, BaseModel, Field, ValidationError
 from pydantic_core import from_json
 
+from makd.chat_completion import NoLogprobs, as_recording
 from makd.errors import UserError
 from makd.files import atomic_write, cache_dir, write_json
 from makd.params import Block
 from makd.recordings import (
+    FirstToken,
     Message,
     NoRecording,
     RecordedLLM,
@@ -26,7 +30,12 @@ from makd.recordings import (
     read_recording,
 )
 
+if TYPE_CHECKING:
+    from openai import OpenAI
+
 OPENAI_URL = "https://api.openai.com/v1"
+TOP_LOGPROBS = 20
+"""First tokens whose probabilities are asked for: the most that OpenAI and vLLM give."""
 
 R = TypeVar("R", bound=BaseModel)
 T = TypeVar("T")
@@ -56,84 +65,71 @@ class LLM(Protocol):
         ...
 
 
-def open_llm(params: LLMParams, recordings: Path) -> LLM:
+def open_llm(params: LLMParams, recordings: Path, *, quiet: bool = False) -> LLM:
     """The back-end that `params` names; `recordings` is the folder of recorded replies."""
-    return RecordedLLM(recordings) if params.backend == "recorded" else OpenAILLM(params)
+    return RecordedLLM(recordings) if params.backend == "recorded" else OpenAILLM(params, quiet=quiet)
 
 
 class OpenAILLM:
     """Asks an OpenAI-compatible server, and keeps every reply: the same request is never paid twice."""
 
-    def __init__(self, params: LLMParams) -> None:
+    def __init__(self, params: LLMParams, *, quiet: bool = False) -> None:
+        """Unless it is `quiet`, there is a line for each request."""
         self.params = params
+        self.quiet = quiet
         # Never OPENAI_BASE_URL: params.yaml says where a result comes from.
         self.url = str(params.base_url or OPENAI_URL)
+
+    @cached_property
+    def client(self) -> "OpenAI":
+        import openai
+
+        # Its own two retries (timeouts, refused connections, 408, 409, 429, 5xx) are enough: what was paid is kept.
+        return openai.OpenAI(base_url=self.url, api_key=api_key(self.url), timeout=self.params.timeout_s)
 
     def reply(self, request: Request) -> str:
         path = kept_path(request)
         if path.exists():
             kept = read_recording(path)
-            print(f"llm: {path} has the reply to {request} {kept.note}", file=sys.stderr, flush=True)
+            self.say(f"{path} has the reply to {request} {kept.note}")
         else:
-            print(f"llm: asking {request.model} at {self.url} {request}", file=sys.stderr, flush=True)
+            self.say(f"asking {request.model} at {self.url} {request}")
             kept = self.ask_server(request)
             write_json(kept.model_dump(), path)
         return kept.text
+
+    def say(self, line: str) -> None:
+        if not self.quiet:
+            print(f"llm: {line}", file=sys.stderr, flush=True)
 
     def ask_server(self, request: Request) -> Recording:
         import openai
 
         key = api_key(self.url)
-        # Its own two retries (timeouts, refused connections, 408, 409, 429, 5xx) are enough for a handful of requests.
-        client = openai.OpenAI(base_url=self.url, api_key=key, timeout=self.params.timeout_s)
         schema = {"name": request.reply_schema["title"], "strict": True, "schema": request.reply_schema}
         body: dict[str, Any] = {
             "model": request.model,
             "messages": [message.model_dump() for message in request.messages],
-            "response_format": {"type": "json_schema", "json_schema": schema},
         }
+        if request.first_token:
+            body |= {"max_completion_tokens": 1, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        else:
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if request.temperature is not None:
             body["temperature"] = request.temperature
         try:
             # Raw, because the client passes on a web page (base_url without /v1) or an error with status 200 unchecked.
-            text = client.chat.completions.with_raw_response.create(**body).http_response.text
+            text = self.client.chat.completions.with_raw_response.create(**body).http_response.text
             return as_recording(request, text, f"from {self.url}")
         except ValidationError:
             path = save_failed(request, text.replace(key, "$OPENAI_API_KEY"))
             came, advice = f"no chat completion (see {path})", "check llm.base_url, which usually ends in /v1"
+        except NoLogprobs:
+            came, advice = "no logprobs", "set extract_logits.class_answers: graded, or ask a server that gives them"
         except openai.APIError as error:
             came, advice = what_came(error), what_to_do(error)
         came = one_line(came.replace(key, "$OPENAI_API_KEY"), 300)
         raise UserError(f"asked {request.model} at {self.url} {request}, got: {came}; {advice}")
-
-
-class Said(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class Choice(BaseModel):
-    message: Said
-    finish_reason: str | None = None
-
-
-class Completion(BaseModel):
-    """The part of a chat completion that we read; servers differ in the rest."""
-
-    model: str | None = None
-    choices: list[Choice] = Field(min_length=1)
-
-
-def as_recording(request: Request, completion: str, note: str) -> Recording:
-    """The reply in the JSON of a chat completion; raises pydantic's `ValidationError` if there is none."""
-    parsed = Completion.model_validate_json(completion)
-    choice = parsed.choices[0]
-    return Recording(
-        request=request,
-        reply=choice.message.content or choice.message.refusal or "",
-        written_by=parsed.model or request.model,
-        note=f"{note}, finish_reason: {choice.finish_reason}",
-    )
 
 
 def api_key(url: str) -> str:
@@ -184,6 +180,22 @@ class BadReply(Exception):
 
 class Unfinished(BadReply):
     """A reply that brought a part of what was asked for; going on from there costs no attempt."""
+
+
+def first_token(llm: LLM, params: LLMParams, messages: list[Message]) -> dict[str, float]:
+    """The probabilities of the likeliest first tokens of the model's reply, each in [0, 1]."""
+    request = Request(
+        model=params.model,
+        temperature=params.temperature,
+        messages=messages,
+        reply_schema=FirstToken.model_json_schema(),
+        first_token=True,
+    )
+    try:
+        logprobs = parse(llm.reply(request), FirstToken).logprobs
+    except BadReply as bad:  # written by hand: a server's cannot be bad
+        raise UserError(f"the recorded reply to {request} {bad}; mend it") from None
+    return {token: math.exp(min(logprob, 0.0)) for token, logprob in logprobs.items()}
 
 
 def ask(llm: LLM, params: LLMParams, messages: list[Message], reply_model: type[R], read: Callable[[R], T]) -> T:

@@ -9,9 +9,6 @@ from pydantic import BaseModel, ConfigDict
 
 from makd.files import write_json
 
-OWN = "own answers"
-"""In place of a model's name: these questions came with the user's answers."""
-
 
 class Question(BaseModel):
     """A yes/no question. Its id is the hash of its text, so the same words are never asked twice."""
@@ -29,8 +26,11 @@ def question_id(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write_questions(questions: list[Question], path: Path, *, model: str, prompt: str) -> None:
-    """Write `questions` in their order (for selected.json: best first), with the model and the prompt behind them."""
+def write_questions(questions: list[Question], path: Path, *, model: str, prompt: str | None) -> None:
+    """Write `questions` in their order (for selected.json: best first), with the model and the prompt behind them.
+
+    Without a prompt they are not a model's but came with their answers, and their order is that of the user.
+    """
     rows: list[dict[str, Any]] = [
         {"rank": rank, "id": question.id, "text": question.text} for rank, question in enumerate(questions, start=1)
     ]
@@ -42,11 +42,7 @@ def read_questions(path: Path) -> list[Question]:
     return [Question(text=row["text"]) for row in json.loads(path.read_text(encoding="utf-8"))["questions"]]
 
 
-def are_own(path: Path) -> bool:
-    """Whether the questions of a candidates or selected file came with answers."""
-    return bool(json.loads(path.read_text(encoding="utf-8"))["model"] == OWN)
-
-
-def read_prompt(path: Path) -> str:
-    """The prompt behind the questions of a candidates or selected file."""
-    return str(json.loads(path.read_text(encoding="utf-8"))["prompt"])
+def read_prompt(path: Path) -> str | None:
+    """The prompt behind the questions of a candidates or selected file; None for those that came with their answers."""
+    prompt: str | None = json.loads(path.read_text(encoding="utf-8"))["prompt"]
+    return prompt

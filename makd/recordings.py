@@ -1,6 +1,7 @@
 """Requests to a language model and the replies they got: what is kept, replayed and written by hand.
 
-A request is known by the hash of all that determines the reply: model, temperature, messages, schema of the reply.
+A request is known by the hash of all that determines the reply: model, temperature, messages, schema of the reply, and
+whether the probabilities of its first token are wanted instead.
 Paid replies are kept as <hash>.json in the `llm` folder of `makd.files.cache_dir()`; the same file in data/recordings
 is a recording, which needs no server and no key. To write one by hand (no network, or another program's reply): the
 error for a request without a recording names a <hash>.request.json; fill in its `reply`, the JSON object that the
@@ -39,15 +40,23 @@ class Request(BaseModel):
     temperature: float | None
     messages: list[Message]
     reply_schema: dict[str, Any]
+    first_token: bool = False  # the reply is a `FirstToken`, not what the model goes on to say
 
     @property
     def id(self) -> str:
-        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        content = self.model_dump(exclude_defaults=True)  # so that what was kept before first_token was is still found
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
         """For people: how the last message begins, and the id."""
         return f'"{one_line(self.messages[-1].content, 70)}" (request {self.id})'
+
+
+class FirstToken(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    logprobs: dict[str, float]  # natural logarithms of the probabilities of the likeliest first tokens
 
 
 class Recording(BaseModel):

@@ -17,6 +17,7 @@ class Runtime(Block):
     batch_images: int = Field(16, ge=1)  # images that the multimodal LLM reads together; halved where memory is short
     shard_images: int = Field(64, ge=1)  # images whose answers are committed together
     processes: int = Field(1, ge=1)  # that train one student together
+    requests: int = Field(8, ge=1)  # that a language model's server gets at a time, of those about classes
     progress: bool = True
 
     @classmethod

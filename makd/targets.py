@@ -18,14 +18,14 @@ BLOCK_IMAGES = 2**12
 
 
 def aspect_targets(p_yes: PYes, labels: Labels, kind: AspectTargets, seed: int) -> PYes:
-    """The targets of the training images, in [0, 1]; NaN, no answer, where the teacher gave none.
+    """The targets of the training images, in [0, 1]; NaN, no target, where the teacher gave no answer to learn from.
 
     Args:
         p_yes: the teacher's answers. Rows of training images only: a control must not know the test images' answers.
         labels: the classes of the same images.
         kind: "mllm", the answers themselves, or one of the controls, from the least to the most that they tell:
             "random" (neither class nor image), "class_mean" (the class alone), "shuffled" (the class, another image).
-            Class means serve all images of the class, answered or not: the teacher need not see them all.
+            The class mean is a target of the whole class, also of the images that were not asked.
         seed: of the random controls.
     """
     match kind:
@@ -62,7 +62,10 @@ def logit_moments(p_yes: Float32[np.ndarray, " images"]) -> tuple[float, float]:
 
 
 def class_mean_targets(p_yes: PYes, labels: Labels) -> PYes:
-    """The mean of the answers about the image's class; NaN where there is none about any of its images."""
+    """The mean of the answers about the image's class, whether or not one is about the image itself.
+
+    So a few answered images serve their whole class (`extract_logits.images_per_class`). NaN where there is none.
+    """
     targets = np.empty_like(p_yes)
     for column, answers in enumerate(p_yes.T):
         targets[:, column] = pd.Series(answers, dtype=np.float64).groupby(labels).transform("mean")
@@ -70,11 +73,12 @@ def class_mean_targets(p_yes: PYes, labels: Labels) -> PYes:
 
 
 def shuffled_targets(p_yes: PYes, labels: Labels, seed: int) -> PYes:
-    """All answers of an image go to another image of its class (or, by chance, to itself)."""
+    """All answers of an image go to another image of its class (or, by chance, to itself) that has answers too."""
     rng = random_stream(seed, "shuffled targets")
     source = np.arange(len(labels))
+    answered = ~np.isnan(p_yes).all(axis=1)
     for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
+        rows = np.flatnonzero((labels == label) & answered)
         source[rows] = rng.permutation(rows)
     return p_yes[source]
 

@@ -45,16 +45,10 @@ class Wanted:
         zero_shot_splits: Collection[str],
         images_per_class: int | None = None,
     ) -> "Wanted":
-        """For the images of the manifest in these splits; a picture that is there twice is asked once.
-
-        Of the training images, at most `images_per_class` of each class are asked about aspects.
-        """
-        left_out = beyond(manifest, images_per_class)
-        images = manifest[manifest["split"].isin({*splits, *zero_shot_splits})].drop_duplicates("image_id")
-        for_aspects, for_classes = (
-            images["image_id"].isin(manifest.loc[asked, "image_id"]).to_numpy(dtype=bool)
-            for asked in (manifest["split"].isin(splits) & ~left_out, manifest["split"].isin(zero_shot_splits))
-        )
+        """For the images of the manifest in these splits; a picture that is there twice is asked once."""
+        kinds = asked_images(manifest, splits, images_per_class), manifest[manifest["split"].isin(zero_shot_splits)]
+        images = manifest.loc[kinds[0].index.union(kinds[1].index)].drop_duplicates("image_id")
+        for_aspects, for_classes = (images["image_id"].isin(kind["image_id"]).to_numpy(dtype=bool) for kind in kinds)
         return cls(images.set_index("image_id")["path"], aspects, classes, for_aspects, for_classes)
 
     @property
@@ -80,13 +74,14 @@ class Wanted:
         return aspects, classes
 
 
-def beyond(manifest: pd.DataFrame, images_per_class: int | None) -> "pd.Series[bool]":
-    """Which rows are training images beyond the first so many of their class.
+def asked_images(manifest: pd.DataFrame, splits: Collection[str], images_per_class: int | None) -> pd.DataFrame:
+    """The rows of these splits; of the training images at most so many different ones a class.
 
-    The first by image_id, a hash of the content: as good as drawn, and more of them hold the fewer.
+    Those are the first by image_id. It is a hash, so they are as good as drawn, and two are among the first three.
     """
+    rows = manifest[manifest["split"].isin(splits)]
     if images_per_class is None:
-        return pd.Series(False, manifest.index)
-    training = manifest[manifest["split"] == "train"]
-    rank = training.groupby("class_name")["image_id"].rank(method="dense")  # a picture twice is one
-    return (rank > images_per_class).reindex(manifest.index, fill_value=False)
+        return rows
+    train = rows[rows["split"] == "train"]
+    rank = train.groupby("label")["image_id"].rank(method="dense")  # a picture that is there twice counts once
+    return rows.drop(train.index[rank > images_per_class])

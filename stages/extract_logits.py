@@ -1,8 +1,9 @@
 """A multimodal LLM answers the questions for every image; what the answer store knows is never asked again.
 
-Where the user brings answers along, those are the answers, and no model is loaded.
+Or a text LLM answers them once a class, or the user's own answers are taken (`extract_logits.backend`).
 
-Reads: data/manifest.parquet, data/own_answers.parquet, data/questions/selected.json, the prompt, the images.
+Reads: data/manifest.parquet, data/questions/selected.json, data/given_answers.parquet, data/recordings, the prompts,
+    the images.
 Writes: data/aspects.parquet (P(yes): a row an image, a column a question), data/answers.parquet (the two logits),
 data/zero_shot.parquet (P(yes) of each class, for the splits of zero_shot_splits).
 """
@@ -11,62 +12,31 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
 from makd.errors import UserError, one_line_errors
+from makd.extraction_params import ExtractLogitsParams
 from makd.files import cache_dir
-from makd.params import Block, StageParams
+from makd.llm import LLMParams
+from makd.params import StageParams
 from makd.runtime import Runtime
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from makd.answer_tables import Tables
     from makd.questions import Question
     from makd.store import AnswerStore
     from makd.wanted import Wanted
-
-
-class ExtractLogitsParams(Block):
-    """The `extract_logits:` block of params.yaml."""
-
-    backend: Literal["transformers"]
-    model: str
-    revision: str | None
-    dtype: Literal["float32", "bfloat16", "float16"]
-    quantization: Literal["8bit", "4bit"] | None
-    attention: Literal["sdpa", "eager"]
-    shared_prefix: bool
-    answers: tuple[str, str]
-    processor: dict[str, Any]
-    splits: tuple[Literal["train", "val", "test"], ...] = Field(min_length=1)
-    zero_shot_splits: tuple[Literal["train", "val", "test"], ...]
-    images_per_class: int | None = Field(ge=1)
-
-    @field_validator("answers")
-    @classmethod
-    def distinct(cls, answers: tuple[str, str]) -> tuple[str, str]:
-        if not all(answers) or answers[0] == answers[1]:
-            raise ValueError("expected two different words, yes first")
-        return answers
-
-    @model_validator(mode="after")
-    def in_16_bits(self) -> "ExtractLogitsParams":
-        if self.quantization and self.dtype == "float32":  # packed and alone would differ by more than float32 may
-            raise ValueError(f"quantization {self.quantization} needs a 16-bit dtype: bfloat16 or float16")
-        return self
-
-    @field_validator("splits")
-    @classmethod
-    def with_train(cls, splits: tuple[str, ...]) -> tuple[str, ...]:
-        if "train" not in splits:
-            raise ValueError("the training images must be asked: add train")
-        return splits
 
 
 class Params(StageParams):
     """What decides the answers and which of them are wanted."""
 
     n_questions: int = Field(ge=1)
+    llm: LLMParams
     extract_logits: ExtractLogitsParams
 
 
@@ -78,66 +48,94 @@ def extract_logits(
     *,
     manifest: Path,
     selected: Path,
-    own_answers: Path | None = None,
+    given_answers: Path,
     prompt: Path,
     zero_shot_prompt: Path,
+    class_prompt: Path,
+    grade_prompt: Path,
+    recordings: Path,
     aspects: Path,
     answers: Path,
     zero_shot: Path,
 ) -> None:
     """Write `aspects`, `answers` and `zero_shot` for the images of the wanted splits and the first questions.
 
-    With `estimate`, only say what asking would cost: the model is loaded and tried on a few images, nothing is kept.
+    With `estimate`, only say what asking would cost: a model is loaded and tried on a few images, nothing is kept.
 
     Raises:
         UserError: fewer questions than wanted, a model that cannot be loaded, a failed self-test.
         KeyboardInterrupt: after the shard in flight.
     """
-    from makd.answer_tables import import_answers, write_answers, write_given, write_p_yes
+    from makd.answer_tables import Tables, write_given_tables
+    from makd.given_answers import read_given
+    from makd.manifest import read_manifest
+    from makd.wanted import asked_images
+
+    block, out = params.extract_logits, Tables(aspects, answers, zero_shot)
+    ranked, rows = ranked_questions(params, selected), read_manifest(manifest)
+    questions = ranked[: params.n_questions]
+    if block.backend == "transformers":
+        about_images(block, runtime, rows, questions, prompt, zero_shot_prompt, out, estimate=estimate)
+        return
+    if block.backend == "class_llm":
+        prompts = {"graded": grade_prompt, "logprobs": class_prompt}
+        given = about_classes(params, runtime, rows, ranked, prompts, recordings, estimate=estimate)
+    else:
+        given = read_given(given_answers, [question.text for question in questions])
+        print(f"{len(questions)} questions: the answers are those of {block.table}, 0 to ask")
+    if given is not None and not estimate:
+        write_given_tables(rows, asked_images(rows, block.splits, block.images_per_class), given, out)
+
+
+def ranked_questions(params: Params, selected: Path) -> "list[Question]":
+    """All of them, the best first; at least as many as are in use."""
+    from makd.questions import read_prompt, read_questions
+
+    questions = read_questions(selected)
+    if len(questions) < params.n_questions:
+        raised = "raise generate_questions.n_candidates" if read_prompt(selected) else "give a table with more columns"
+        raise UserError(
+            f"n_questions is {params.n_questions}, but {selected} has {len(questions)}; lower it, or {raised}"
+        )
+    return questions
+
+
+def about_images(
+    block: ExtractLogitsParams,
+    runtime: Runtime,
+    rows: "pd.DataFrame",
+    questions: "list[Question]",
+    prompt: Path,
+    zero_shot_prompt: Path,
+    out: "Tables",
+    *,
+    estimate: bool,
+) -> None:
+    """A multimodal LLM is asked about each image; all that it ever said is in the store."""
+    from makd.answer_tables import import_answers, write_answers, write_p_yes
     from makd.class_scores import class_columns
-    from makd.manifest import class_names, read_manifest
-    from makd.own_answers import own_questions
-    from makd.questions import read_questions
+    from makd.manifest import class_names
     from makd.store import AnswerStore
     from makd.wanted import Wanted
     from makd.zero_shot import class_questions
 
-    block = params.extract_logits
-    questions = read_questions(selected)[: params.n_questions]
-    if len(questions) < params.n_questions:
-        raise UserError(
-            f"n_questions is {params.n_questions}, but {selected} has {len(questions)}; "
-            "lower it, or raise generate_questions.n_candidates"
-        )
-    rows = read_manifest(manifest)
-    if own_questions(own_answers):
-        assert own_answers is not None
-        print(f"{len(rows)} images x {len(questions)} questions: own answers, 0 to ask")
-        if not estimate:
-            texts = [question.text for question in questions]
-            write_given(rows, texts, own_answers, aspects=aspects, answers=answers, zero_shot=zero_shot)
-        return
     names = class_names(rows) if block.zero_shot_splits else []
     about_classes = class_questions(zero_shot_prompt, names)
-    wanted = Wanted.of(
-        rows,
-        questions,
-        about_classes,
-        splits=block.splits,
-        zero_shot_splits=block.zero_shot_splits,
-        images_per_class=block.images_per_class,
-    )
+    chosen = {"splits": block.splits, "zero_shot_splits": block.zero_shot_splits}
+    wanted = Wanted.of(rows, questions, about_classes, **chosen, images_per_class=block.images_per_class)
     size = f"{int(wanted.for_aspects.sum())} images x {len(questions)} questions"
+    if block.images_per_class:
+        size += f", of the training images {block.images_per_class} a class"
     if about_classes:
         size += f", {int(wanted.for_classes.sum())} x {len(about_classes)} about classes"
     store = AnswerStore(cache_dir() / "answers", provenance(block, prompt))
     with store.in_use():
         if wanted.missing(store).any():
             with store.lock():
-                imported = import_answers(answers, store)
+                imported = import_answers(out.answers, store)
                 to_ask = int(wanted.missing(store).sum())
                 print(f"{size}: {wanted.pairs.sum()} answers wanted, {to_ask} to ask", end="")
-                print(f" ({imported} imported from {answers})" if imported else "", flush=True)
+                print(f" ({imported} imported from {out.answers})" if imported else "", flush=True)
                 if to_ask:
                     ask(store, wanted, block, prompt, runtime, really=not estimate)
         else:
@@ -145,10 +143,36 @@ def extract_logits(
         if estimate:
             return
         of_aspects, of_classes = wanted.readers(store)
-        write_p_yes(rows, [question.text for question in questions], of_aspects, aspects)
+        write_p_yes(rows, [question.text for question in questions], of_aspects, out.aspects)
         asked = rows[rows["split"].isin(block.zero_shot_splits)]
-        write_p_yes(asked, class_columns(names), of_classes, zero_shot)
-        write_answers(store.key, [of_aspects, of_classes], answers)
+        write_p_yes(asked, class_columns(names), of_classes, out.zero_shot)
+        write_answers(store.key, [of_aspects, of_classes], out.answers)
+
+
+def about_classes(
+    params: Params,
+    runtime: Runtime,
+    rows: "pd.DataFrame",
+    ranked: "list[Question]",
+    prompts: dict[str, Path],
+    recordings: Path,
+    *,
+    estimate: bool,
+) -> "pd.DataFrame | None":
+    """A text LLM is asked about each class, and sees no image; its replies are kept as all of a text LLM are."""
+    from makd.class_answers import ClassTeacher
+    from makd.llm import open_llm
+    from makd.manifest import class_names
+
+    block, names = params.extract_logits, class_names(rows)
+    llm = open_llm(params.llm, recordings, quiet=True)
+    teacher = ClassTeacher(llm, params.llm, names, ranked, params.n_questions, runtime)
+    size = f"{len(names)} classes x {params.n_questions} questions"
+    print(f"{size}: {teacher.n_requests(block.class_answers)} requests; kept replies cost nothing", flush=True)
+    if estimate:
+        return None
+    prompt = prompts[block.class_answers]
+    return teacher.graded(prompt) if block.class_answers == "graded" else teacher.by_first_token(prompt, block.answers)
 
 
 def provenance(block: ExtractLogitsParams, prompt: Path) -> dict[str, Any]:
@@ -222,16 +246,9 @@ def dvc_arguments() -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.extract_logits", description=__doc__)
-    for name in (
-        "manifest",
-        "selected",
-        "own-answers",
-        "prompt",
-        "zero-shot-prompt",
-        "aspects",
-        "answers",
-        "zero-shot",
-    ):
+    inputs = ("manifest", "selected", "given-answers", "recordings")
+    prompts = ("prompt", "zero-shot-prompt", "class-prompt", "grade-prompt")
+    for name in (*inputs, *prompts, "aspects", "answers", "zero-shot"):
         parser.add_argument(f"--{name}", type=Path, help="that of dvc.yaml where it is not given")
     parser.add_argument("--estimate", action="store_true", help="only say what asking would cost")
     arguments = vars(parser.parse_args([*dvc_arguments(), *sys.argv[1:]]))

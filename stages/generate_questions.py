@@ -1,9 +1,9 @@
 """An LLM writes N yes/no questions about the aspects of the classes (section 3.1 of the paper).
 
-Where the user brings answers along, their questions are the candidates, and no LLM is asked.
+With the user's own answers (`extract_logits.backend: table`) their questions are the candidates, and no LLM is asked.
 
-Reads: data/manifest.parquet, data/own_answers.parquet, prompts/generate_questions.txt, prompts/system.txt,
-data/recordings.
+Reads: data/manifest.parquet, data/given_answers.parquet, prompts/generate_questions.txt, prompts/system.txt,
+    data/recordings.
 Writes: data/questions/candidates.json.
 """
 
@@ -14,12 +14,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from makd.errors import one_line_errors
+from makd.given_answers import given_questions
 from makd.llm import BadReply, LLMParams, Unfinished, ask, open_llm
 from makd.manifest import class_names, read_manifest
-from makd.own_answers import own_questions
 from makd.params import Block, StageParams
 from makd.prompts import render
-from makd.questions import OWN, Question, write_questions
+from makd.questions import Question, write_questions
 from makd.recordings import Message, one_line
 
 LIST_MARK = re.compile(r"^\s*(\d+[.):]|[-*•])\s+")
@@ -53,15 +53,16 @@ def generate_questions(
     params: Params,
     *,
     manifest: Path,
-    own_answers: Path | None = None,
+    given_answers: Path,
     prompt: Path,
     system: Path,
     recordings: Path,
     candidates: Path,
 ) -> None:
-    """Write exactly N distinct questions, in the order in which the LLM wrote them; or those of the user's answers."""
-    if own := own_questions(own_answers):
-        write_questions([Question(text=text) for text in own], candidates, model=OWN, prompt="")
+    """Write exactly N distinct questions, in the order in which the LLM wrote them, or all of the given answers."""
+    if given := given_questions(given_answers):
+        questions = [Question(text=text) for text in given]
+        write_questions(questions, candidates, model="extract_logits.table", prompt=None)
         return
     images = read_manifest(manifest)
     classes = class_names(images)
@@ -128,7 +129,7 @@ def flaw(text: str) -> str | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.generate_questions", description=__doc__)
-    for name in ("manifest", "own-answers", "prompt", "system", "recordings", "candidates"):
+    for name in ("manifest", "given-answers", "prompt", "system", "recordings", "candidates"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     paths = vars(parser.parse_args())
     generate_questions(Params.load(), **paths)

@@ -1,11 +1,10 @@
 """Check params.yaml, find the images (or draw the default's), hash them, and write the manifest.
 
-Always runs: images are no DVC dep, so this stage sees by size and time what changed. Its output changes with them only.
+Always runs: images and the user's own answers are no DVC deps, so this stage sees what changed. Its outputs change with
+them only.
 
-Answers that the user brings along (`own_answers`) are checked here too, before anything is paid for.
-
-Reads: params.yaml (whole), the images, own_answers.table.
-Writes: data/manifest.parquet, data/own_answers.parquet.
+Reads: params.yaml (whole), the images, the file of `extract_logits.table`.
+Writes: data/manifest.parquet, data/given_answers.parquet (empty unless `extract_logits.backend` is table).
 """
 
 import argparse
@@ -21,12 +20,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pandas as pd
 from pydantic import AfterValidator, Field
 
+from makd.answer_owners import own_answers
 from makd.bird_rendering import BirdsParams, render_birds
 from makd.datasets import image_list, imagefolder
 from makd.errors import UserError, one_line_errors
+from makd.extraction_params import ExtractLogitsParams
 from makd.files import cache_dir, read_memo, write_json
-from makd.manifest import SPLITS, read_manifest, write_manifest
-from makd.own_answers import coverage, read_own_answers, write_own_answers
+from makd.given_answers import no_answers, write_given
+from makd.manifest import SPLITS, write_manifest
 from makd.params import PARAMS_FILE, Block, StageParams, mending, read_params
 from makd.published_sets import published
 from makd.runtime import Runtime
@@ -52,13 +53,6 @@ class PrepareDatasetParams(Block):
     birds: BirdsParams = BirdsParams()  # another dataset needs no block of theirs
 
 
-class OwnAnswersParams(Block):
-    """The `own_answers:` block of params.yaml."""
-
-    table: Path | None = None
-    questions: Path | None = None
-
-
 class Params(StageParams):
     """What decides which images there are, and which answers come with them."""
 
@@ -76,14 +70,14 @@ class Params(StageParams):
         "mini_imagenet",
     ]
     prepare_dataset: PrepareDatasetParams
-    own_answers: OwnAnswersParams = OwnAnswersParams()
+    extract_logits: ExtractLogitsParams | None = None  # None: no answers are given
 
 
-def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path, own_answers: Path | None = None) -> None:
-    """Write the manifest of `params.dataset`; unreadable files are named and left out.
+def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path, given_answers: Path | None = None) -> None:
+    """Write the manifest of `params.dataset`, and the user's own answers; unreadable files are named and left out.
 
     Raises:
-        UserError: no image, a class without a training image, fewer than two classes, answers that do not fit.
+        UserError: no image, a class without a training image, fewer than two classes, answers about something else.
     """
     block = params.prepare_dataset
     root = block.root
@@ -100,6 +94,7 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path, own_ans
         raise UserError(f"prepare_dataset.root: no image below {root}; expected a folder a class with images in it")
     scanned = scan(list(rows["path"]), workers=runtime.workers, progress=runtime.progress)
     rows = rows.assign(image_id=scanned["image_id"].to_numpy(), error=scanned["error"].to_numpy())
+    left_out = list(rows.loc[rows["image_id"].isna(), "path"])
     rows = split_rows(without_unreadable(rows), block)
     check_classes(rows)
     report_duplicates(rows)
@@ -107,17 +102,23 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path, own_ans
     write_manifest(rows.assign(label=rows["class_name"].map(labels)), manifest)
     counts = ", ".join(f"{(rows['split'] == split).sum()} {split}" for split in SPLITS)
     print(f"{len(rows)} images of {len(labels)} classes: {counts}")
-    if own_answers is not None:
-        bring_answers(params.own_answers, read_manifest(manifest), own_answers)
+    if given_answers:
+        write_given(
+            given(params.extract_logits, rows, root.parent if params.dataset == "list" else root, left_out),
+            given_answers,
+        )
 
 
-def bring_answers(params: OwnAnswersParams, images: pd.DataFrame, out: Path) -> None:
-    """Bring the user's own answers, if any, into the form that the later stages read."""
-    answers = None
-    if params.table is not None:
-        answers = read_own_answers(params.table, params.questions, images)
-        print(coverage(answers))
-    write_own_answers(answers, images, out)
+def given(block: ExtractLogitsParams | None, rows: pd.DataFrame, root: Path, left_out: list[str]) -> pd.DataFrame:
+    """The user's own answers, if they are to be used."""
+    if block is None or block.backend != "table":
+        return no_answers()
+    assert block.table, "ExtractLogitsParams has seen to it"
+    answers = own_answers(block.table, block.table_questions, rows, root, left_out)
+    answered = answers.index[answers.notna().any(axis=1)]
+    without = int((~rows[answers.index.name].isin(answered)).sum())
+    print(f"{block.table}: {answers.shape[1]} questions; {without} of {len(rows)} images have no answers")
+    return answers
 
 
 def without_unreadable(rows: pd.DataFrame) -> pd.DataFrame:
@@ -182,7 +183,7 @@ def check_params(path: Path = PARAMS_FILE) -> None:
     if unknown:
         raise UserError(f"{path}: {some(unknown)}: no such param; {mending(path)}")
     n_questions, n_candidates = checked["n_questions"], checked["generate_questions"].n_candidates
-    if n_questions > n_candidates and checked["own_answers"].table is None:
+    if n_questions > n_candidates and checked["extract_logits"].backend != "table":  # whose questions are its columns
         raise UserError(
             f"{path}: n_questions is {n_questions}, but generate_questions.n_candidates is {n_candidates}, and "
             f"there are no more to choose from; {mending(path)}"
@@ -225,8 +226,8 @@ def student_key(model: str, recipe: "Recipe") -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.prepare_dataset", description=__doc__)
-    parser.add_argument("--manifest", type=Path, required=True)
-    parser.add_argument("--own-answers", type=Path, required=True)
+    for name in ("manifest", "given-answers"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     check_params()
     prepare_dataset(Params.load(), Runtime.load(), **vars(arguments))

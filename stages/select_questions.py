@@ -5,7 +5,7 @@ Writes: data/questions/selected.json, all N questions, the best first.
 
 Paper: the LLM selects Q of N; here: "select" all N of them, in order of importance, because figure 2 of the paper ranks
 once and then takes the top 10, 20, 30 and 50. So `n_questions` is no param of this stage: a sweep over it cuts the same
-list, asks nothing, and its settings are nested.
+list, asks nothing, and its settings are nested. Questions that came with their answers stay in the order of the user.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from makd.errors import one_line_errors
 from makd.llm import BadReply, LLMParams, ask, open_llm
 from makd.params import StageParams
 from makd.prompts import render
-from makd.questions import OWN, Question, are_own, read_prompt, read_questions, write_questions
+from makd.questions import Question, read_prompt, read_questions, write_questions
 from makd.recordings import Message
 
 
@@ -39,17 +39,17 @@ class Ranking(BaseModel):  # a docstring here would be sent to the LLM, as the d
 def select_questions(
     params: Params, *, candidates: Path, prompt: Path, system: Path, recordings: Path, selected: Path
 ) -> None:
-    """Write the candidates in rank order; those that came with answers keep theirs."""
-    questions = read_questions(candidates)
-    if are_own(candidates):
-        write_questions(questions, selected, model=OWN, prompt="")
+    """Write the candidates in rank order."""
+    questions, asked_for = read_questions(candidates), read_prompt(candidates)
+    if asked_for is None:
+        write_questions(questions, selected, model="extract_logits.table", prompt=None)
         return
     numbered = "\n".join(f"{number}. {question.text}" for number, question in enumerate(questions, start=1))
     text = render(prompt, n_questions=len(questions), questions=numbered)
     # The conversation that wrote the candidates comes first: only there does the LLM see the classes to distinguish.
     messages = [
         Message(role="system", content=render(system)),
-        Message(role="user", content=read_prompt(candidates)),
+        Message(role="user", content=asked_for),
         Message(role="assistant", content=json.dumps({"questions": [q.text for q in questions]}, ensure_ascii=False)),
         Message(role="user", content=text),
     ]

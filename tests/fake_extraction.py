@@ -22,7 +22,7 @@ from makd.questions import Question, write_questions
 from makd.runtime import Runtime
 from makd.scorer import SelfTest
 from stages.extract_logits import extract_logits
-from tests.extract_params import extract_params
+from tests.extract_params import extract_params, extract_paths
 
 QUESTIONS = ["Is it grey?", "Is it bright?", "Is it dark?"]
 SHARD = 4
@@ -83,13 +83,7 @@ def run_stage(folder: Path, manifest: Path, out: Path, cache: Path, seconds_per_
     extract_logits(
         extract_params(folder / "model", len(QUESTIONS), splits=["train"]),
         RUNTIME,
-        manifest=manifest,
-        selected=folder / "selected.json",
-        prompt=folder / "ask.txt",
-        zero_shot_prompt=folder / "zero_shot.txt",
-        aspects=out / "aspects.parquet",
-        answers=out / "answers.parquet",
-        zero_shot=out / "zero_shot.parquet",
+        **extract_paths(folder, out) | {"manifest": manifest},
     )
 
 

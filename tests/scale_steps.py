@@ -27,7 +27,7 @@ from makd.store import Answers, AnswerStore
 from makd.store_upkeep import compact, contents
 from makd.targets import AspectTargets
 from stages import extract_logits, train
-from tests.extract_params import extract_params
+from tests.extract_params import extract_params, extract_paths
 
 N_IMAGES, N_QUESTIONS = 1_000_000, 100
 PART_IMAGES = 2_000
@@ -76,10 +76,7 @@ def make(folder: Path) -> str:
 
 def compile_tables(folder: Path) -> str:
     """The stage, with nothing to ask."""
-    paths = {"manifest": "manifest.parquet", "selected": "selected.json", "prompt": "ask.txt"}
-    paths |= {"zero_shot_prompt": "zero_shot.txt", "zero_shot": "zero_shot.parquet"}
-    paths |= {"aspects": "aspects.parquet", "answers": "answers.parquet"}
-    places = {name: folder / file for name, file in paths.items()}
+    places = extract_paths(folder, folder)
     extract_logits.extract_logits(extraction(folder), Runtime(progress=False), **places)
     return ", ".join(f"{name} {places[name].stat().st_size / 1e6:.0f} MB" for name in ("aspects", "answers"))
 

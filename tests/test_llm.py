@@ -1,8 +1,5 @@
 import json
-import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from makd.errors import UserError
 from makd.llm import BadReply, LLMParams, OpenAILLM, Unfinished, ask, open_llm, parse
 from makd.recordings import Message, RecordedLLM, Request
+from tests.fake_server import Server, serving
 
 KEY = "sk-secret-of-the-test"
 MESSAGES = [
@@ -32,56 +30,10 @@ def three_colours(reply: Colours) -> list[str]:
     return reply.colours
 
 
-class Server(ThreadingHTTPServer):
-    """An OpenAI-compatible server on this machine: answers from a queue, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers: list[tuple[int, str]] = []  # status and body, one a request; the last is repeated
-        self.delay_s = 0.0
-        self.asked: list[dict[str, Any]] = []
-        self.authorization: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-    def says(self, *texts: str) -> None:
-        for text in texts:
-            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-            completion = {"id": "1", "object": "chat.completion", "model": "tiny-1.0", "choices": [choice]}
-            self.answers.append((200, json.dumps(completion)))
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has hung up is what the time-out test wants."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        assert self.path == "/v1/chat/completions"
-        self.server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.server.authorization.append(self.headers["Authorization"])
-        time.sleep(self.server.delay_s)
-        answers = self.server.answers
-        status, body = answers.pop(0) if len(answers) > 1 else answers[0]
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Retry-After-Ms", "1")
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    with serving() as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture(autouse=True)

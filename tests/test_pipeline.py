@@ -199,3 +199,26 @@ def test_killed_extraction_goes_on_where_it_was(checkout: Checkout) -> None:
     output = checkout.run(*command)
     assert asked(output) == (N_IMAGES - kept * SMALL["runtime.shard_images"]) * SMALL["n_questions"]
     assert checkout.path("data/aspects.parquet").read_bytes() == before
+
+
+def test_own_answers_go_through_to_the_report_without_any_llm(checkout: Checkout) -> None:
+    species = sorted(pd.read_parquet(checkout.path("data/manifest.parquet"))["class_name"].unique())
+    table = pd.DataFrame({"class_name": species, "Is it one of the first?": 0.0, "Is it one of the last?": 1.0})
+    table.loc[:9, "Is it one of the first?"] = 1.0
+    table.to_csv(checkout.path("mine.csv"), index=False)
+    shutil.rmtree(checkout.path("data/recordings"))
+    checkout.path("data/recordings").mkdir()
+    values = yaml.safe_load(checkout.path("params.yaml").read_text())
+    changes = {"extract_logits.backend": "table", "extract_logits.table": "mine.csv", "n_questions": 2, "seeds": [0]}
+    for key, value in changes.items():
+        put(values, key, value)
+    checkout.path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    assert "evaluate" in stages_run(checkout.run("dvc", "repro"))
+    aspects = pd.read_parquet(checkout.path("data/aspects.parquet"))
+    assert aspects.groupby("class_name")["Is it one of the first?"].first().tolist() == [1.0] * 10 + [0.0] * 10
+    assert stages_run(checkout.run("dvc", "repro")) == {"prepare_dataset"}
+
+    table.assign(**{"Is it one of the last?": 0.5}).to_csv(checkout.path("mine.csv"), index=False)
+    assert {"extract_logits", f"train@{MODEL}-0", "evaluate"} <= stages_run(checkout.run("dvc", "repro"))
+    checkout.path("mine.csv").unlink()
+    checkout.restore()

@@ -77,7 +77,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     subprocess.run(["git", "commit", "--quiet", "-m", "start"], check=True)
     for name in ("data/tiny_vlm", "data/questions", "models/teacher"):  # a dry run wants what earlier stages write
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
-    for name in ("manifest", "own_answers", "aspects", "zero_shot"):
+    for name in ("manifest", "given_answers", "aspects", "zero_shot"):
         (tmp_path / f"data/{name}.parquet").touch()
     for name in ("candidates", "selected"):
         (tmp_path / f"data/questions/{name}.json").touch()

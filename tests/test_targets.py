@@ -31,6 +31,23 @@ def test_class_mean_of_a_class_without_answers_is_no_answer() -> None:
     np.testing.assert_array_equal(got, p_yes)
 
 
+def test_a_few_answers_serve_their_whole_class() -> None:
+    p_yes, labels = many(40)
+    p_yes[8:] = NAN  # two images of each class are left
+    got = aspect_targets(p_yes, labels, "class_mean", seed=0)
+    for label in range(4):
+        np.testing.assert_allclose(got[labels == label], np.tile(p_yes[:8][labels[:8] == label].mean(axis=0), (10, 1)))
+
+
+@pytest.mark.parametrize("kind", ["mllm", "random", "shuffled"])
+def test_images_that_were_not_asked_have_no_target(kind: AspectTargets) -> None:
+    p_yes, labels = many(40)
+    p_yes[8:] = NAN
+    got = aspect_targets(p_yes, labels, kind, seed=0)
+    assert np.isnan(got[8:]).all()
+    assert not np.isnan(got[:8]).any()
+
+
 def many(n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
     """Two questions, whose logits are normal with means -1 and 2 and deviations 0.5 and 3."""
     logits = np.random.default_rng(1).normal([-1, 2], [0.5, 3], (n, 2))

@@ -1,5 +1,6 @@
 """The stage on a tiny random InternVL and pictures of several shapes."""
 
+import json
 import os
 import re
 import signal
@@ -16,7 +17,8 @@ import makd.extraction
 from makd.aspects import question_columns, read_aspects
 from makd.class_teacher import SCORES, load_teacher, training_scores
 from makd.errors import UserError
-from makd.files import cache_dir, write_parquet
+from makd.files import cache_dir, write_json, write_parquet
+from makd.given_answers import write_given
 from makd.kd import Kd
 from makd.manifest import read_manifest, write_manifest
 from makd.params import read_params
@@ -28,7 +30,7 @@ from makd.scorer import Scorer
 from makd.store import store_key
 from makd.store_upkeep import compact, contents, keys, problems, read_provenance, unused_days
 from stages.extract_logits import Params, extract_logits, provenance
-from tests.extract_params import extract_params
+from tests.extract_params import extract_params, extract_paths
 from tests.tiny_models import save_tiny_internvl
 
 RUNTIME = Runtime(workers=0, shard_images=4, progress=False, device="cpu")
@@ -56,10 +58,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
     write_questions([Question(text=text) for text in QUESTIONS], tmp_path / "selected.json", model="m", prompt="p")
     (tmp_path / "ask.txt").write_text("$question Yes or No?\n")
     (tmp_path / "zero_shot.txt").write_text("Is this a $class_name?\n")
-    names = {"manifest": "manifest.parquet", "selected": "selected.json", "prompt": "ask.txt"}
-    names["zero_shot_prompt"] = "zero_shot.txt"
-    outs = {"aspects": "aspects.parquet", "answers": "answers.parquet", "zero_shot": "zero_shot.parquet"}
-    return {key: tmp_path / name for key, name in (names | outs).items()}
+    return extract_paths(tmp_path, tmp_path)
 
 
 def params(model: Path, n_questions: int = 3, **changed: Any) -> Params:
@@ -404,6 +403,113 @@ def test_not_one_readable_picture_is_an_error(model: Path, files: dict[str, Path
         extract_logits(params(model), RUNTIME, **files)
 
 
+def test_a_few_images_a_class_are_asked_and_more_of_them_cost_the_others_alone(
+    model: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    few: dict[str, Any] = {"splits": ["train"]}
+    extract_logits(params(model, images_per_class=2, **few), RUNTIME, **files)
+    said = capsys.readouterr().out
+    assert "4 images x 3 questions, of the training images 2 a class: 12 answers wanted, 12 to ask" in said
+    table = read_aspects(files["aspects"])
+    assert list(table.loc[table[QUESTIONS[0]].notna(), "class_name"].value_counts()) == [2, 2]
+    extract_logits(params(model, images_per_class=3, **few), RUNTIME, **files)
+    assert asked(capsys) == 2 * 3
+    extract_logits(params(model, **few), RUNTIME, **files)
+    assert asked(capsys) == 3 * 3
+
+
+def give(files: dict[str, Path], questions: list[str]) -> None:
+    """Class a has 0.25, class b 1."""
+    table = pd.DataFrame({question: [0.25, 1.0] for question in questions}, dtype=np.float32)
+    write_given(table.set_axis(pd.Index(["a", "b"], name="class_name")), files["given_answers"])
+
+
+def use_table(files: dict[str, Path], n_questions: int = 3, **changed: Any) -> None:
+    block = {"backend": "table", "table": "my.csv"}
+    extract_logits(params(Path("no/model"), n_questions, **block | changed), RUNTIME, **files)
+
+
+def test_given_answers_need_neither_model_nor_store(
+    files: dict[str, Path], own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(files, QUESTIONS)
+    use_table(files, splits=["train"], n_questions=2)
+    table = read_aspects(files["aspects"])
+    assert question_columns(table) == QUESTIONS[:2]
+    train = table[table["split"] == "train"]
+    assert (train[QUESTIONS[0]] == train["class_name"].map({"a": 0.25, "b": 1})).all()
+    assert table.loc[table["split"] == "test", QUESTIONS[:2]].isna().all(axis=None)
+    assert len(pd.read_parquet(files["zero_shot"])) == 0
+    assert not (own_cache / "answers").exists()
+    assert "2 questions: the answers are those of my.csv, 0 to ask" in capsys.readouterr().out
+
+
+def test_equal_given_answers_give_equal_bytes(files: dict[str, Path]) -> None:
+    give(files, QUESTIONS)
+    use_table(files)
+    first = [files[name].read_bytes() for name in ("aspects", "answers", "zero_shot")]
+    use_table(files)
+    assert [files[name].read_bytes() for name in ("aspects", "answers", "zero_shot")] == first
+
+
+def test_a_model_asked_after_a_table_was_used_answers_all_itself(
+    model: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(files, QUESTIONS)
+    use_table(files)
+    capsys.readouterr()
+    extract_logits(params(model), RUNTIME, **files)
+    assert asked(capsys) == N_IMAGES * 3
+    assert not read_aspects(files["aspects"])[QUESTIONS].isin([0.25, 1.0]).any(axis=None)
+
+
+def test_questions_without_given_answers_are_refused(files: dict[str, Path]) -> None:
+    give(files, QUESTIONS[:1])
+    with pytest.raises(UserError, match=r"given.parquet has no answers to .*run: dvc repro"):
+        use_table(files)
+
+
+def test_more_questions_than_the_table_has_are_refused(files: dict[str, Path]) -> None:
+    write_questions([Question(text=QUESTIONS[0])], files["selected"], model="extract_logits.table", prompt=None)
+    with pytest.raises(UserError, match=r"n_questions is 3, but .* has 1; lower it, or give a table with more columns"):
+        use_table(files)
+
+
+def about_classes(files: dict[str, Path], estimate: bool = False, **changed: Any) -> None:
+    extract_logits(params(Path("no/model"), backend="class_llm", **changed), RUNTIME, estimate, **files)
+
+
+def test_a_text_llm_answers_once_a_class(
+    files: dict[str, Path], own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files["grade_prompt"].write_text("$n_classes $class_list $class_name $n_questions $questions\n")
+    about_classes(files, True)
+    assert "2 classes x 3 questions: 2 requests" in capsys.readouterr().out
+    with pytest.raises(UserError, match="2 of 2 requests have no recorded reply"):
+        about_classes(files)
+    assert not files["aspects"].exists()
+    for form in (own_cache / "llm").glob("*.request.json"):
+        filled = json.loads(form.read_text()) | {"written_by": "a test"}
+        filled["reply"] = {
+            "percent": [0, 50, 100] if " a 3 " in filled["request"]["messages"][0]["content"] else [5] * 3
+        }
+        write_json(filled, files["recordings"] / form.name.replace(".request", ""))
+    about_classes(files)
+    table = read_aspects(files["aspects"])
+    assert table.loc[table["class_name"] == "a", QUESTIONS].drop_duplicates().to_numpy().tolist() == [[0, 0.5, 1]]
+    assert table.loc[table["class_name"] == "b", QUESTIONS].eq(np.float32(0.05)).all(axis=None)
+    assert not pd.read_parquet(files["answers"])["exact"].any()
+
+
+def test_the_way_of_asking_about_classes_has_its_own_prompt(
+    files: dict[str, Path], own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files["class_prompt"].write_text("$n_classes $class_list $class_name $question\n")
+    with pytest.raises(UserError, match="6 of 6 requests have no recorded reply"):
+        about_classes(files, class_answers="logprobs")
+    assert "2 classes x 3 questions: 6 requests" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("answers", [["Yes", "Yes"], ["", "No"]])
 def test_answers_must_be_two_words(model: Path, answers: list[str]) -> None:
     with pytest.raises(ValueError, match="two different words"):
@@ -430,28 +536,6 @@ def test_those_who_use_the_class_scores_can_read_them(model: Path, files: dict[s
     teacher = load_teacher(kd, tmp_path, images, ["a", "b"], torch.device("cpu"))
     logits = teacher.logits(np.arange(len(images)), torch.zeros(len(images), 3, 8, 8))
     np.testing.assert_allclose(torch.sigmoid(logits), table.loc[images, ["class: a", "class: b"]], atol=1e-5)
-
-
-def bring(files: dict[str, Path], tmp_path: Path) -> Path:
-    manifest = read_manifest(files["manifest"])
-    write_questions([Question(text="Is it own?")], files["selected"], model="own answers", prompt="")
-    own = pd.DataFrame({"image_id": manifest["image_id"], "Is it own?": np.linspace(0, 1, len(manifest), dtype="f4")})
-    own.to_parquet(tmp_path / "own.parquet")
-    return tmp_path / "own.parquet"
-
-
-def test_own_answers_are_the_answers_and_no_model_is_loaded(files: dict[str, Path], tmp_path: Path) -> None:
-    own = bring(files, tmp_path)
-    extract_logits(params(tmp_path / "no model", n_questions=1), RUNTIME, own_answers=own, **files)
-    expected = pd.read_parquet(own).set_index("image_id")["Is it own?"]
-    found = read_aspects(files["aspects"]).set_index("image_id")["Is it own?"]
-    pd.testing.assert_series_equal(found, expected)
-
-
-def test_an_estimate_of_own_answers_writes_nothing(files: dict[str, Path], tmp_path: Path) -> None:
-    own = bring(files, tmp_path)
-    extract_logits(params(tmp_path / "no model", n_questions=1), RUNTIME, True, own_answers=own, **files)
-    assert not any(files[name].exists() for name in ("aspects", "answers", "zero_shot"))
 
 
 def test_an_estimate_leaves_a_store_that_its_tools_understand(model: Path, files: dict[str, Path]) -> None:

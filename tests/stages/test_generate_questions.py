@@ -6,9 +6,10 @@ import pytest
 
 from makd.errors import UserError
 from makd.files import cache_dir, write_json
+from makd.given_answers import no_answers, write_given
 from makd.llm import LLMParams
 from makd.manifest import write_manifest
-from makd.questions import are_own, read_prompt, read_questions
+from makd.questions import read_prompt, read_questions
 from stages.generate_questions import GenerateQuestionsParams, Params, QuestionList, flaw, generate_questions
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
@@ -24,6 +25,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MAKD_CACHE", str(tmp_path / "cache"))
     images = [(f"id{row}", f"images/{row}.png", "train", row % 2, ["Crow", "Gull"][row % 2]) for row in range(6)]
+    write_given(no_answers(), Path("given.parquet"))
     write_manifest(
         pd.DataFrame(images, columns=["image_id", "path", "split", "label", "class_name"]), Path("manifest.parquet")
     )
@@ -36,6 +38,7 @@ def run(n_candidates: int, max_attempts: int = 2) -> None:
     generate_questions(
         Params(llm=llm, generate_questions=GenerateQuestionsParams(n_candidates=n_candidates)),
         manifest=Path("manifest.parquet"),
+        given_answers=Path("given.parquet"),
         prompt=PROMPTS / "generate_questions.txt",
         system=PROMPTS / "system.txt",
         recordings=Path("recordings"),
@@ -64,6 +67,14 @@ def test_exactly_n_questions_are_written_with_the_prompt() -> None:
     assert texts() == questions_about(*PARTS)
     assert read_prompt(Path("candidates.json")) == asked
     assert asked.startswith("The dataset consists of 2 classes and 6 images. The class list is as follows: Crow, Gull,")
+
+
+def test_questions_of_given_answers_are_taken_in_their_order_and_nobody_is_asked() -> None:
+    given = pd.DataFrame([[0.5, 1.0]], pd.Index(["Crow"], name="class_name"), ["Is it shy?", "aspect_01"])
+    write_given(given, Path("given.parquet"))
+    run(60)
+    assert texts() == ["Is it shy?", "aspect_01"]
+    assert read_prompt(Path("candidates.json")) is None
 
 
 def test_same_inputs_give_the_same_bytes() -> None:
@@ -212,19 +223,3 @@ def test_the_schema_is_part_of_every_recordings_name_and_never_changes() -> None
         "required": ["questions"],
         "additionalProperties": False,
     }
-
-
-def test_questions_of_own_answers_are_the_candidates(tmp_path: Path) -> None:
-    pd.DataFrame({"image_id": ["id0"], "Is it black?": [0.5], "aspect_01": [1.0]}).to_parquet("own.parquet")
-    llm = LLMParams(backend="recorded", model="tiny", base_url=None, temperature=0, max_attempts=1, timeout_s=1)
-    generate_questions(
-        Params(llm=llm, generate_questions=GenerateQuestionsParams(n_candidates=9)),
-        manifest=Path("manifest.parquet"),
-        own_answers=Path("own.parquet"),
-        prompt=PROMPTS / "generate_questions.txt",
-        system=PROMPTS / "system.txt",
-        recordings=Path("recordings"),
-        candidates=Path("candidates.json"),
-    )
-    assert texts() == ["Is it black?", "aspect_01"]
-    assert are_own(Path("candidates.json"))

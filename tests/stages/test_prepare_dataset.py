@@ -8,6 +8,7 @@ import yaml
 from PIL import Image
 
 from makd.errors import UserError
+from makd.given_answers import given_questions, read_given
 from makd.manifest import read_manifest
 from makd.pictures import image_id
 from makd.runtime import Runtime
@@ -207,6 +208,12 @@ def changed_params(tmp_path: Path, **changed: Any) -> Path:
         ("llm__backend", "gpt", r"llm\.backend: "),
         ("extract_logits__dtype", "int8", r"extract_logits\.dtype: "),
         ("extract_logits__splits", ["test"], r"extract_logits\.splits: .*add train"),
+        (
+            "extract_logits__backend",
+            "table",
+            r"extract_logits\.table: .*backend table needs a file of answers, got None",
+        ),
+        ("extract_logits__images_per_class", 0, r"extract_logits\.images_per_class: .*greater than or equal to 1"),
         ("n_questions", 61, "n_questions is 61, but generate_questions.n_candidates is 60.*`git checkout HEAD -- "),
         ("runtime__workers", -1, r"runtime\.workers: "),
         ("seeds", [1.0], r"seeds\.0: "),
@@ -223,6 +230,72 @@ def test_a_bad_value_of_any_stage_fails_in_the_first(tmp_path: Path, key: str, v
     with pytest.raises(UserError, match=said) as caught:
         check_params(changed_params(tmp_path, **{key: value}))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("backend", "key", "value", "said"),
+    [
+        (
+            "class_llm",
+            "images_per_class",
+            5,
+            r"extract_logits\.images_per_class: .*about classes, not images: give null",
+        ),
+        ("class_llm", "zero_shot_splits", ["test"], r"extract_logits\.zero_shot_splits: .*class_llm looks at no image"),
+        ("table", "zero_shot_splits", ["test"], r"extract_logits\.zero_shot_splits: .*table looks at no image"),
+    ],
+)
+def test_what_a_back_end_cannot_do_is_refused(tmp_path: Path, backend: str, key: str, value: Any, said: str) -> None:
+    block = {"backend": backend, "table": "my.csv", key: value}
+    with pytest.raises(UserError, match=said):
+        check_params(changed_params(tmp_path, **{f"extract_logits__{name}": chosen for name, chosen in block.items()}))
+
+
+def test_with_a_table_the_number_of_candidates_does_not_matter(tmp_path: Path) -> None:
+    block = {"extract_logits__backend": "table", "extract_logits__table": "my.csv"}
+    check_params(changed_params(tmp_path, n_questions=61, **block))
+
+
+def give(tmp_path: Path, chosen: Params, **changed: Any) -> pd.DataFrame:
+    """The answers that the stage writes, with a table of `my.csv`."""
+    block = yaml.safe_load(Path("params.yaml").read_text())["extract_logits"]
+    block |= {"backend": "table", "table": str(tmp_path / "my.csv")} | changed
+    both = Params.model_validate(chosen.model_dump() | {"extract_logits": block})
+    places = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "given_answers")}
+    prepare_dataset(both, RUNTIME, **places)
+    return read_given(places["given_answers"], given_questions(places["given_answers"]))
+
+
+def test_own_answers_are_written_by_image_and_a_change_in_them_is_seen(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my.csv").write_text("path,Is it an ant?\nant/1.png,1\nbee/2.png,0\nbee/4.png,\n")
+    given = give(tmp_path, params("imagefolder", folder))
+    assert given["Is it an ant?"].tolist().count(1) == given["Is it an ant?"].tolist().count(0) == 1
+    assert "my.csv: 1 questions; 38 of 40 images have no answers" in capsys.readouterr().out
+    first = (tmp_path / "given_answers.parquet").read_bytes()
+    give(tmp_path, params("imagefolder", folder))
+    assert (tmp_path / "given_answers.parquet").read_bytes() == first
+    (tmp_path / "my.csv").write_text("class_name,Is it an ant?\nant,1\nbee,0.5\n")
+    assert give(tmp_path, params("imagefolder", folder))["Is it an ant?"].to_dict() == {"ant": 1, "bee": 0.5}
+    assert "0 of 40 images have no answers" in capsys.readouterr().out
+
+
+def test_relative_paths_of_answers_to_a_list_start_from_its_folder(tmp_path: Path, folder: Path) -> None:
+    rows = "".join(f"pictures/{path.parent.name}/{path.name},{path.parent.name}\n" for path in folder.glob("*/*.png"))
+    (tmp_path / "list.csv").write_text(f"path,label\n{rows}")
+    (tmp_path / "my.csv").write_text("path,Is it an ant?\npictures/ant/1.png,1\n")
+    assert len(give(tmp_path, params("list", tmp_path / "list.csv"))) == 1
+
+
+def test_answers_about_a_file_that_cannot_be_read_are_left_out_with_it(tmp_path: Path, folder: Path) -> None:
+    (folder / "ant" / "broken.png").write_text("no picture")
+    (tmp_path / "my.csv").write_text("path,Is it an ant?\nant/broken.png,1\nant/1.png,1\n")
+    assert len(give(tmp_path, params("imagefolder", folder))) == 1
+
+
+def test_where_another_back_end_answers_no_answers_are_given(tmp_path: Path, folder: Path) -> None:
+    assert give(tmp_path, params("imagefolder", folder), backend="transformers").shape == (0, 0)
 
 
 def test_arguments_of_a_student_that_is_not_trained_may_stay() -> None:

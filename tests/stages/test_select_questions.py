@@ -6,7 +6,7 @@ import pytest
 from makd.errors import UserError
 from makd.files import cache_dir, write_json
 from makd.llm import LLMParams
-from makd.questions import OWN, Question, read_questions, write_questions
+from makd.questions import Question, read_questions, write_questions
 from stages.select_questions import Params, Ranking, select_questions
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
@@ -61,6 +61,12 @@ def test_the_llm_sees_the_classes_and_the_numbered_questions() -> None:
     assert "\n1. Does the bird have a red beak?\n2. Does the bird have a red tail?\n" in messages[3]
 
 
+def test_questions_that_came_with_their_answers_keep_their_order_and_nobody_is_asked() -> None:
+    write_questions(QUESTIONS, Path("candidates.json"), model="extract_logits.table", prompt=None)
+    run()
+    assert Path("selected.json").read_bytes() == Path("candidates.json").read_bytes()
+
+
 def test_same_inputs_give_the_same_bytes() -> None:
     record_next_reply([3, 1, 4, 2])
     run()
@@ -101,9 +107,3 @@ def test_the_schema_is_part_of_every_recordings_name_and_never_changes() -> None
         "required": ["ranking"],
         "additionalProperties": False,
     }
-
-
-def test_questions_that_came_with_answers_keep_their_order() -> None:
-    write_questions(QUESTIONS, Path("candidates.json"), model=OWN, prompt="")
-    run()
-    assert read_questions(Path("selected.json")) == QUESTIONS
