@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Int
+from jinja2 import TemplateError
 from PIL.Image import Image
 from torch import Tensor
 
@@ -52,7 +53,8 @@ class Conversation:
         answers: the two words, yes first.
 
     Raises:
-        UserError: no chat template, or an answer that is not one token behind a prompt.
+        UserError: no chat template, one that is broken or leaves the question out, or an answer that is not one token
+            behind a prompt.
     """
 
     def __init__(self, processor: Any, messages: Sequence[str], answers: tuple[str, str]) -> None:
@@ -72,7 +74,16 @@ class Conversation:
         """The whole prompt: image first, so that what the questions share is as long as possible."""
         content = [{"type": "image"}, {"type": "text", "text": message}]
         turns = [{"role": "user", "content": content}]
-        return str(self.processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+        try:
+            prompt = str(self.processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+        except TemplateError as error:
+            raise UserError(f"the chat template of extract_logits.model cannot be rendered: {error}; mend it") from None
+        if " ".join(message.split()) not in " ".join(prompt.split()):  # no self-test would see it: both ways are blind
+            raise UserError(
+                f"the chat template of extract_logits.model leaves out the question {message!r}: it must write the "
+                "text of a message whose content is a list of parts; mend it"
+            )
+        return prompt
 
     def ids(self, text: str) -> list[int]:
         return list(self.processor.tokenizer(text, add_special_tokens=False)["input_ids"])

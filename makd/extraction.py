@@ -19,7 +19,7 @@ from makd.errors import UserError
 from makd.estimate import Cost, Estimate
 from makd.files import write_json
 from makd.interrupt import after_this, ignore_interrupts
-from makd.loading import Pictures, good_ones
+from makd.loading import Pictures, good_ones, load
 from makd.progress import progress_bar
 from makd.questions import Question
 from makd.runtime import Runtime
@@ -31,6 +31,8 @@ TEST_IMAGES = 2
 SAMPLE_IMAGES = 4
 ESTIMATED_IMAGES = 256
 """Fewer are asked without saying first how long it takes."""
+REFUSALS = 64
+"""Pictures that a processor may refuse, one after the other, before it is taken to refuse all."""
 LOW_MASS = 0.9
 """Below this share of the next-token probability, yes and no are not what the model wants to say."""
 
@@ -181,7 +183,9 @@ def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> No
 
     What it saw of the first token goes beside the answers, as audit.json.
     """
-    pictures = [one.picture for one in islice(good_ones(images, scorer.reader), TEST_IMAGES)]
+    # With answers in the store, all that is left may be a few pictures that are refused each time
+    patience = None if store.parts() else REFUSALS
+    pictures = [one.picture for one in islice(good_ones(images, scorer.reader, patience), TEST_IMAGES)]
     if not pictures:  # nothing will be asked
         return
     if scorer.why_one_by_one is not None:
@@ -206,6 +210,7 @@ def print_estimate(scorer: Answerer, images: pd.Series, n_questions: int, worker
     start = time.perf_counter()
     sample = [one.inputs for one in islice(good_ones(spread, scorer.reader), SAMPLE_IMAGES)]
     if not sample:
+        print(f"no image to try: {load(spread.iloc[0], spread.index[0], scorer.reader).unreadable}", flush=True)
         return
     reading = (time.perf_counter() - start) / len(sample)
     cost = scorer.cost(sample[0])  # also warms up

@@ -1,5 +1,6 @@
 """Files that are whole or absent, and where the expensive ones live."""
 
+import errno
 import json
 import os
 import shutil
@@ -40,7 +41,11 @@ def cache_dir() -> Path:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` and rename it to `path` at the end, so that `path` is never half written."""
+    """Yield a temporary path beside `path` and rename it to `path` at the end, so that `path` is never half written.
+
+    Raises:
+        UserError: the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -49,6 +54,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{path} cannot be written: {os.strerror(error.errno)}; make room and run the same command again, "
+            "what was saved before is kept"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -20,6 +20,7 @@ class Loaded(NamedTuple):
     picture: Image.Image | None = None
     inputs: Any = None
     unreadable: str | None = None  # costs itself
+    refused: bool = False  # by the processor, and not for want of a picture
     fatal: str | None = None  # says nothing about the image: stops the run
 
 
@@ -35,17 +36,29 @@ def load(path: str, image_id: str, reader: Reader) -> Loaded:
         return Loaded(image_id, picture, reader.inputs(picture))
     except Exception as error:  # a processor refuses odd pictures with whatever it likes
         reason = f"{type(error).__name__}: {error}"
-        return Loaded(image_id, unreadable=f"{path} is refused by the model's processor: {reason}")
+        return Loaded(image_id, unreadable=f"{path} is refused by the model's processor: {reason}", refused=True)
 
 
-def good_ones(images: pd.Series, reader: Reader) -> Iterator[Loaded]:
-    """Those that can be read; the others are named when their turn comes."""
+def good_ones(images: pd.Series, reader: Reader, patience: int | None = None) -> Iterator[Loaded]:
+    """Those that can be read; the others are named when their turn comes.
+
+    Raises:
+        UserError: a picture is gone or has changed, or the first `patience` are all refused by the processor.
+    """
+    refused, good = 0, 0
     for image_id, path in images.items():
         one = load(path, image_id, reader)
         if one.fatal is not None:
             raise UserError(one.fatal)
         if one.picture is not None:
+            good += 1
             yield one
+        refused += one.refused
+        if refused == patience and not good:
+            raise UserError(
+                f"the first {refused} pictures are all refused: {one.unreadable}; "
+                "change extract_logits.processor or the chat template of the model"
+            )
 
 
 class Pictures(Dataset[Loaded]):

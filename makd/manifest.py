@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from makd.files import write_parquet
+from makd.files import parquet_errors, write_parquet
 
 SPLITS = ("train", "val", "test")
 
@@ -29,8 +29,13 @@ def write_manifest(rows: pd.DataFrame, path: Path) -> None:
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
-    """A row an image, columns of SCHEMA, index 0..n-1."""
-    return pq.read_table(path, schema=SCHEMA).to_pandas()
+    """A row an image, columns of SCHEMA, index 0..n-1.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    with parquet_errors(path, "run: dvc repro prepare_dataset"):
+        return pq.read_table(path, schema=SCHEMA).to_pandas()
 
 
 def class_names(manifest: pd.DataFrame) -> list[str]:

@@ -42,7 +42,7 @@ def load_rgb_of(path: Path, image_id: str) -> Image.Image:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be opened: {error.strerror}") from None
+        raise UserError(f"{path} cannot be opened: {error.strerror}; bring it back, or run `dvc repro`") from None
     if not has_id(content, image_id):
         raise UserError(f"{path} has changed since the manifest was written; run `dvc repro`")
     return decode_rgb(BytesIO(content), path)

@@ -18,6 +18,8 @@ def render(path: Path, **variables: object) -> str:
         template = Template(path.read_text(encoding="utf-8").removesuffix("\n"))
     except FileNotFoundError:
         raise UserError(f"the prompt file {path} is missing; `git checkout {path}` brings it back") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8: {error}; save it as UTF-8") from None
     if not template.is_valid():
         raise UserError(f"{path} has a $ that starts no variable name; write $$ for a dollar sign")
     found = set(template.get_identifiers())

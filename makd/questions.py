@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from makd.errors import UserError
 from makd.files import write_json
 
 
@@ -39,10 +40,23 @@ def write_questions(questions: list[Question], path: Path, *, model: str, prompt
 
 def read_questions(path: Path) -> list[Question]:
     """The questions of a candidates or selected file, in the file's order."""
-    return [Question(text=row["text"]) for row in json.loads(path.read_text(encoding="utf-8"))["questions"]]
+    return [Question(text=row["text"]) for row in read_file(path)["questions"]]
 
 
 def read_prompt(path: Path) -> str | None:
     """The prompt behind the questions of a candidates or selected file; None for those that came with their answers."""
-    prompt: str | None = json.loads(path.read_text(encoding="utf-8"))["prompt"]
+    prompt: str | None = read_file(path)["prompt"]
     return prompt
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """What `write_questions` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}; run: dvc repro select_questions") from None
+    return found

@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from makd.errors import UserError
 from makd.file_lock import held
-from makd.files import write_json
+from makd.files import read_memo, write_json
 from makd.store_parts import LOGITS, Logits, Vanished, open_part, write_part
 
 BLOCK_ANSWERS = 2**23
@@ -108,9 +109,16 @@ class AnswerStore:
         write_part(path, image_ids, question_ids, answers.z_yes, answers.z_no)
 
     def write_provenance(self) -> None:
-        """Say what the key stands for, before anything else is put into the folder."""
-        if not (self.folder / "provenance.json").exists():
-            write_json(self.provenance, self.folder / "provenance.json")
+        """Say what the key stands for, before anything else is put into the folder; a damaged file is mended.
+
+        Raises:
+            UserError: the folder's answers are those of another key.
+        """
+        path = self.folder / "provenance.json"
+        if (found := read_memo(path, dict)) and store_key(found) != self.key:
+            raise UserError(wrong_key(path, store_key(found)))
+        if not found:
+            write_json(self.provenance, path)
 
     @contextmanager
     def lock(self, *, wait: bool = True) -> Iterator[None]:
@@ -130,6 +138,14 @@ class AnswerStore:
         with held(self.folder / "in-use", shared=True) as file:
             os.utime(file.fileno())
             yield
+
+
+def wrong_key(path: Path, found: str) -> str:
+    """What to say about the provenance.json of another folder."""
+    return (
+        f"{path} hashes to {found}, and its folder's name is {path.parent.name}; "
+        "undo the edit or the renaming, or delete the folder: nobody knows who gave its answers"
+    )
 
 
 class AnswerReader:

@@ -18,7 +18,7 @@ import numpy as np
 from makd.errors import UserError
 from makd.file_lock import held
 from makd.files import sync_folder
-from makd.store import AnswerReader, AnswerStore, block_images, parts_of, store_key
+from makd.store import AnswerReader, AnswerStore, block_images, parts_of, store_key, wrong_key
 from makd.store_parts import Part, Vanished, open_part
 
 KEY = re.compile(r"[0-9a-f]{16}")
@@ -61,10 +61,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
             f"{path} is damaged ({error}); delete it: the next extraction with this key writes it"
         ) from None
     if (key := store_key(provenance)) != folder.name:
-        raise UserError(
-            f"{path} hashes to {key}, and its folder's name is {folder.name}; "
-            "undo the edit or the renaming, or delete the folder: nobody knows who gave its answers"
-        )
+        raise UserError(wrong_key(path, key))
     return dict(provenance)
 
 

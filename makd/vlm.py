@@ -32,8 +32,8 @@ class VLM:
         head: the output matrix.
 
     Raises:
-        UserError: no such model, an encoder in the language model, rotary frequencies that are not those of the
-            configuration.
+        UserError: no such model, an argument that its processor does not know, an encoder in the language model, rotary
+            frequencies that are not those of the configuration.
     """
 
     def __init__(
@@ -49,7 +49,8 @@ class VLM:
         processor_kwargs: dict[str, Any] | None = None,
     ) -> None:
         try:
-            self.processor = AutoProcessor.from_pretrained(model, revision=revision, **(processor_kwargs or {}))
+            self.processor = AutoProcessor.from_pretrained(model, **{**(processor_kwargs or {}), "revision": revision})
+            check_processor_kwargs(self.processor, processor_kwargs or {})
             # "auto" would load float16 on a CPU, several times slower
             self.model = AutoModelForImageTextToText.from_pretrained(
                 model,
@@ -59,7 +60,7 @@ class VLM:
                 device_map=device_map,
                 quantization_config=quantization_config(quantization, dtype),
             )
-        except (OSError, ValueError, ImportError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, ImportError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"extract_logits.model: {model} cannot be loaded: {reason}") from error
         if device_map is None and quantization is None:
@@ -91,6 +92,23 @@ class VLM:
         finally:
             hook.remove()
         return seen[0].flatten(0, -2)[-1], torch.as_tensor(logits[0, -1].float().cpu())
+
+
+def check_processor_kwargs(processor: Any, kwargs: dict[str, Any]) -> None:
+    """Refuse what transformers would pass over in silence: a misspelt name changes nothing but the store's key.
+
+    Raises:
+        UserError: a name that neither the processor nor its image processor or tokenizer has.
+    """
+    images = getattr(processor, "image_processor", None)
+    known = {"backend", "use_fast", *getattr(getattr(images, "valid_kwargs", None), "__annotations__", {})}
+    parts = [processor, images, getattr(processor, "tokenizer", None)]
+    for name in kwargs:
+        if name not in known and not any(hasattr(part, name) for part in parts):
+            raise UserError(
+                f"extract_logits.processor: {name!r} is no argument of {type(processor).__name__}; expected one of "
+                f"{', '.join(sorted(known))}"
+            )
 
 
 def quantization_config(quantization: str | None, dtype: torch.dtype) -> BitsAndBytesConfig | None:

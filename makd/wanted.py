@@ -31,6 +31,8 @@ class Wanted:
     def __post_init__(self) -> None:
         texts = [question.text for question in self.questions]
         twice = next((text for text in texts if texts.count(text) > 1), None)
+        if twice is not None and texts[: len(self.aspects)].count(twice) > 1:
+            raise UserError(f"the questions hold {twice!r} twice; run: dvc repro --force select_questions")
         if twice is not None:
             raise UserError(f"prompts/zero_shot.txt asks {twice!r}, which is asked already; change it, or a class name")
 

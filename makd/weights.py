@@ -11,9 +11,21 @@ IGNORED_SUFFIXES = (".md", ".png", ".jpg")
 
 
 def local_folder(model: str) -> Path | None:
-    """The folder that `model` names, or None for a model of the hub."""
+    """The folder that `model` names, or None for a model of the hub.
+
+    Raises:
+        UserError: a file, or a folder that is no model's.
+    """
     folder = main_checkout() / model
-    return folder if folder.is_dir() else None
+    if folder.is_file():
+        raise UserError(
+            f"extract_logits.model: {model} is a file; give the folder that holds config.json and the weights"
+        )
+    if not folder.is_dir():
+        return None
+    if not (folder / "config.json").is_file():
+        raise UserError(f"extract_logits.model: the folder {folder} has no config.json; give that of a model")
+    return folder
 
 
 def weights_id(model: str, revision: str | None) -> str:
@@ -42,8 +54,6 @@ def folder_hash(folder: Path) -> str:
     memo_file = cache_dir() / "weights.json"
     memo: dict[str, str] = read_memo(memo_file, dict)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not is_ignored(path.relative_to(folder)))
-    if not files:
-        raise UserError(f"extract_logits.model: the folder {folder} is empty")
     lines = []
     for file in files:
         stat = file.stat()

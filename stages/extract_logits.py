@@ -60,7 +60,8 @@ def extract_logits(
 ) -> None:
     """Write `aspects`, `answers` and `zero_shot` for the images of the wanted splits and the first questions.
 
-    With `estimate`, only say what asking would cost: a model is loaded and tried on a few images, nothing is kept.
+    With `estimate`, only say what asking would cost: a model is loaded and tried on a few images, and no answer
+    of it is kept.
 
     Raises:
         UserError: fewer questions than wanted, a model that cannot be loaded, a failed self-test.
@@ -115,10 +116,12 @@ def about_images(
     from makd.answer_tables import import_answers, write_answers, write_p_yes
     from makd.class_scores import class_columns
     from makd.manifest import class_names
+    from makd.prompts import render
     from makd.store import AnswerStore
     from makd.wanted import Wanted
     from makd.zero_shot import class_questions
 
+    render(prompt, question="")  # a prompt that has lost its variable is refused before a model is loaded
     names = class_names(rows) if block.zero_shot_splits else []
     about_classes = class_questions(zero_shot_prompt, names)
     chosen = {"splits": block.splits, "zero_shot_splits": block.zero_shot_splits}
@@ -130,6 +133,7 @@ def about_images(
         size += f", {int(wanted.for_classes.sum())} x {len(about_classes)} about classes"
     store = AnswerStore(cache_dir() / "answers", provenance(block, prompt))
     with store.in_use():
+        store.write_provenance()
         if wanted.missing(store).any():
             with store.lock():
                 imported = import_answers(out.answers, store)

@@ -13,6 +13,7 @@ from PIL import Image
 from makd.errors import UserError
 from makd.estimate import Cost
 from makd.extraction import Report, ask_missing, by_pattern
+from makd.loading import Pictures
 from makd.pictures import image_id
 from makd.questions import Question
 from makd.runtime import Runtime
@@ -231,3 +232,44 @@ def test_what_the_self_test_saw_is_kept_and_little_mass_is_warned_of(
     assert "warning: over 6 questions the model would rather begin with 'The' (5), 'A' (1)" in capsys.readouterr().out
     audit = json.loads((store.folder / "audit.json").read_text())
     assert (audit["mass"], audit["least_mass"], audit["pairs"], audit["difference"]) == (0.4, 0.1, 6, 1e-7)
+
+
+def refuse(self: FakeReader, image: Image.Image) -> dict[str, torch.Tensor]:
+    raise ValueError("size -5")
+
+
+@pytest.mark.parametrize("really", [True, False])
+def test_a_processor_that_refuses_all_pictures_stops_the_run_after_a_few(
+    store: AnswerStore, images: pd.Series, monkeypatch: pytest.MonkeyPatch, really: bool
+) -> None:
+    monkeypatch.setattr(FakeReader, "inputs", refuse)
+    monkeypatch.setattr("makd.extraction.REFUSALS", 3)
+    every = np.ones(len(images), bool)
+    wanted = Wanted(images, QUESTIONS, [], every, ~every)
+    with pytest.raises(UserError, match=r"the first 3 pictures are all refused: .*size -5; change extract_logits"):
+        ask_missing(store, wanted, lambda some: FakeScorer(some, [], 0), RUNTIME, really=really)
+
+
+def test_pictures_that_were_refused_before_do_not_stop_a_later_run(
+    store: AnswerStore, images: pd.Series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(store, images[:1], QUESTIONS)
+    monkeypatch.setattr(FakeReader, "inputs", refuse)
+    monkeypatch.setattr("makd.extraction.REFUSALS", 3)
+    with pytest.raises(UserError, match="none of 9 images can be read"):
+        ask(store, images[1:], QUESTIONS)
+
+
+def test_an_estimate_without_a_picture_says_why(
+    store: AnswerStore, images: pd.Series, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every, bad = np.ones(len(images), bool), spoiled(images, *range(10))
+    wanted = Wanted(bad, QUESTIONS, [], every, ~every)
+    ask_missing(store, wanted, lambda some: FakeScorer(some, [], 0), RUNTIME, really=False)
+    assert "no image to try: " in capsys.readouterr().out
+
+
+def test_pictures_that_were_read_stay_where_they_were_read(images: pd.Series) -> None:
+    one = Pictures(images, FakeReader())[0]
+    assert one.inputs is not None
+    assert one.picture is None, "full pictures would go through the pipes of the worker processes"

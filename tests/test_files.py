@@ -1,4 +1,6 @@
+import errno
 import os
+import stat
 from pathlib import Path
 
 import pyarrow as pa
@@ -88,3 +90,46 @@ def test_a_damaged_memo_is_an_empty_one(tmp_path: Path, content: bytes) -> None:
 def test_a_memo_comes_back(tmp_path: Path) -> None:
     write_json(["a"], tmp_path / "memo.json")
     assert read_memo(tmp_path / "memo.json", list) == ["a"]
+
+
+def test_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def seen_sync(descriptor: int) -> None:
+        log.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    def seen_replace(old: Path, new: Path) -> None:
+        log.append("name")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", seen_sync)
+    monkeypatch.setattr(os, "replace", seen_replace)
+    write_json({}, tmp_path / "a.json")
+    assert log == ["file", "name", "folder"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_line_and_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = tmp_path / "a.parquet"
+    write_parquet(pa.table({"x": [1]}), path)
+    before = path.read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(code, "no room")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(UserError, match=r"a.parquet cannot be written: .*; make room and run the same command again"):
+        write_parquet(pa.table({"x": [2]}), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_errors_of_the_disk_are_no_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a"):
+        (tmp_path / "none").read_text()

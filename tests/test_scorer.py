@@ -4,8 +4,9 @@ What no architecture changes is tested on InternVL alone.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import transformers as hf
 from PIL import Image
 from tokenizers.processors import TemplateProcessing
 
+from makd.conversation import Conversation
 from makd.errors import UserError
 from makd.packing import Pack
 from makd.scorer import Scorer, alike, p_yes
@@ -35,7 +37,8 @@ QUESTIONS = [
     "Does the bird have a tail that is longer than any other response to the question of this test?",
     "Does the bird have a crest, or is it long?",
 ]
-SIZES = ((32, 32), (64, 32), (64, 64), (32, 96), (32, 32), (96, 64))  # InternVL: 1, 3, 5, 4, 1 and 7 tiles
+SIZES = ((32, 32), (64, 32), (64, 64), (32, 96), (32, 32), (96, 64), (128, 32), (32, 128))
+"""InternVL: 1, 3, 5, 4, 1, 7, 5 and 5 tiles. Three of the same area, which M-RoPE gives other positions."""
 
 
 @pytest.fixture(scope="module")
@@ -397,3 +400,34 @@ def test_the_cost_counts_every_token_once(scorer: Scorer, images: list[Image.Ima
     assert max(prompts) < small.tokens < sum(prompts)
     assert large.tokens - small.tokens == 6 * 4, "six tiles more, of four tokens"
     assert large.flops > small.flops > 0
+
+
+def test_the_self_test_looks_at_the_last_question_too(
+    scorer: Scorer, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = scorer.hidden
+
+    def last_is_that_of_the_first(batch: Sequence[Any]) -> torch.Tensor:
+        found = hidden(batch)
+        found[:, -1] = found[:, 0]
+        return found
+
+    monkeypatch.setattr(scorer, "hidden", last_is_that_of_the_first)
+    with pytest.raises(UserError, match="self-test"):
+        scorer.self_test(images[:2])
+
+
+def test_the_self_test_sees_a_difference_that_saturated_answers_hide(
+    folder: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vlm, questions = VLM(folder), QUESTIONS[:3]
+    yes, _ = Scorer(vlm, questions).conversation.answer_ids
+    seen = vlm.forward(Conversation(vlm.processor, questions, ("Yes", "No")).inputs(images[0]))[0]
+    vlm.head.weight[yes] += 300 * seen / seen.norm()
+    scorer = Scorer(vlm, questions)
+    assert scorer.self_test(images[:1]).difference <= 1e-5
+    hidden = scorer.hidden
+    monkeypatch.setattr(scorer, "hidden", lambda batch: hidden(batch) * 1.001)
+    assert p_yes(scorer.two_rows(hidden([scorer.reader.inputs(images[0])]))).min() > 1 - 1e-6
+    with pytest.raises(UserError, match=r"max \|dq\| is 0 .* of z_yes - z_no \d"):
+        scorer.self_test(images[:1])

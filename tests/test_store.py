@@ -192,3 +192,15 @@ def test_what_is_in_use_is_not_removed_and_its_use_is_noted(store: AnswerStore, 
         remove_store(store.folder)
     remove_store(store.folder)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lost_or_damaged_description_is_written_again_and_that_of_another_key_refused(store: AnswerStore) -> None:
+    path = store.folder / "provenance.json"
+    store.write_provenance()
+    for broken in ("", "{", "[]"):
+        path.write_text(broken)
+        store.write_provenance()
+        assert json.loads(path.read_text()) == PROVENANCE
+    path.write_text(json.dumps(PROVENANCE | {"weights": "other"}))
+    with pytest.raises(UserError, match="undo the edit or the renaming, or delete the folder"):
+        store.write_provenance()

@@ -13,7 +13,7 @@ import pytest
 
 import makd.store
 from makd.errors import UserError
-from makd.store import Answers, AnswerStore
+from makd.store import Answers, AnswerStore, parts_of
 from makd.store_parts import write_part
 from makd.store_upkeep import (
     Contents,
@@ -289,3 +289,11 @@ def test_what_is_read_or_written_is_not_unused(store: AnswerStore) -> None:
     with store.in_use():
         pass
     assert unused_days(store.folder) == pytest.approx(0, abs=0.1)
+
+
+def test_the_end_of_a_compaction_is_on_the_disk(store: AnswerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(makd.store, "BLOCK_IMAGES", 5)
+    log: list[list[Path]] = []
+    monkeypatch.setattr("makd.store_upkeep.sync_folder", lambda folder: log.append(parts_of(folder)))
+    compact(root(store), store.key)
+    assert log == [store.parts()]

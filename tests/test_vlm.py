@@ -1,6 +1,7 @@
 """Loading, and the plain forward pass, on a tiny random InternVL."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -66,3 +67,36 @@ def test_bits_of_the_weights(name: str, eight: bool, four: bool) -> None:
     assert config is not None
     assert (config.load_in_8bit, config.load_in_4bit) == (eight, four)
     assert quantization_config(None, torch.bfloat16) is None
+
+
+def test_arguments_of_the_processor_change_the_pixels(folder: Path) -> None:
+    def tiles(**kwargs: Any) -> int:
+        conversation = Conversation(VLM(folder, processor_kwargs=kwargs).processor, ["Is it?"], ("Yes", "No"))
+        return len(conversation.inputs(Image.new("RGB", (96, 64)))["pixel_values"])
+
+    assert (tiles(), tiles(max_patches=2)) == (7, 3)
+
+
+@pytest.mark.parametrize("name", ["max_pachtes", "revision"])
+def test_an_argument_that_the_processor_does_not_know_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(UserError, match=rf"extract_logits.processor: '{name}' is no argument of .*max_patches"):
+        VLM(folder, processor_kwargs={name: 2})
+
+
+def test_an_argument_that_cannot_be_is_one_line(folder: Path) -> None:
+    with pytest.raises(UserError, match="cannot be loaded"):
+        VLM(folder, processor_kwargs={"image_processor": None})
+
+
+def test_an_encoder_that_reads_the_question_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = hf.AutoModelForImageTextToText.from_pretrained
+
+    def with_encoder(*args: object, **kwargs: object) -> torch.nn.Module:
+        model: torch.nn.Module = load(*args, **kwargs)
+        config: Any = model.config
+        config.get_text_config().is_encoder_decoder = True
+        return model
+
+    monkeypatch.setattr(hf.AutoModelForImageTextToText, "from_pretrained", with_encoder)
+    with pytest.raises(UserError, match="has an encoder that reads the question"):
+        VLM(folder)

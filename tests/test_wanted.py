@@ -82,3 +82,9 @@ def test_few_images_are_asked_about_aspects_and_all_about_classes() -> None:
     manifest = classes(20).assign(path="x.png")
     found = Wanted.of(manifest, ASPECTS, CLASSES, splits=["train"], zero_shot_splits=["train"], images_per_class=3)
     assert (found.for_aspects.sum(), found.for_classes.sum()) == (6, 40)
+
+
+def test_a_question_that_the_list_has_twice_is_refused() -> None:
+    manifest = classes(2).assign(path="x.png")
+    with pytest.raises(UserError, match=r"the questions hold '.*' twice; run: dvc repro --force select_questions"):
+        Wanted.of(manifest, [*ASPECTS, ASPECTS[0]], [], splits=["train"], zero_shot_splits=[])

@@ -64,14 +64,36 @@ def test_a_damaged_memo_is_made_anew(folder: Path, own_cache: Path, junk: bytes)
     assert (own_cache / "weights.json").read_bytes() == memo
 
 
-def test_a_name_that_is_no_folder_belongs_to_the_hub(tmp_path: Path) -> None:
-    assert local_folder(str(tmp_path)) == tmp_path
+def test_a_name_that_is_no_folder_belongs_to_the_hub(folder: Path) -> None:
+    assert local_folder(str(folder)) == folder
     assert local_folder("OpenGVLab/InternVL3-8B-hf") is None
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is empty"):
+def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no config.json"):
         weights_id(str(tmp_path), None)
+
+
+def test_a_file_is_no_model(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"config.json is a file; give the folder"):
+        weights_id(str(folder / "config.json"), None)
+
+
+def test_a_file_of_another_size_is_read_again(folder: Path) -> None:
+    before = weights_id(str(folder), None)
+    file = folder / "model.safetensors"
+    times = os.stat(file).st_atime_ns, os.stat(file).st_mtime_ns
+    file.write_bytes(b"more weights")
+    os.utime(file, ns=times)
+    assert weights_id(str(folder), None) != before
+
+
+def test_a_file_in_another_folder_is_another_model(folder: Path) -> None:
+    (folder / "a").mkdir()
+    (folder / "a" / "x.bin").write_bytes(b"x")
+    before = weights_id(str(folder), None)
+    (folder / "a").rename(folder / "b")
+    assert weights_id(str(folder), None) != before
 
 
 def test_a_model_that_is_nowhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -546,3 +546,37 @@ def test_an_estimate_leaves_a_store_that_its_tools_understand(model: Path, files
     assert read_provenance(root / key)["dtype"] == "float32"
     assert list(problems(root)) == []
     assert compact(root, key) == (0, 0)
+
+
+def test_a_lost_description_of_a_full_store_comes_back(model: Path, files: dict[str, Path]) -> None:
+    extract_logits(params(model), RUNTIME, **files)
+    [path] = (cache_dir() / "answers").glob("*/provenance.json")
+    before = path.read_bytes()
+    path.unlink()
+    extract_logits(params(model), RUNTIME, **files)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("selected", None, r"selected.json cannot be read: .*run: dvc repro select_questions"),
+        ("selected", b"", r"selected.json cannot be read: .*run: dvc repro select_questions"),
+        ("manifest", None, r"manifest.parquet cannot be read: .*run: dvc repro prepare_dataset"),
+        ("manifest", b"PAR1", r"manifest.parquet cannot be read: .*run: dvc repro prepare_dataset"),
+        ("prompt", b"$question \xff", r"ask.txt is not UTF-8"),
+        ("prompt", b"Is it?", r"missing: \$question"),
+    ],
+)
+def test_a_bad_input_is_one_line_before_a_model_is_loaded(
+    files: dict[str, Path], tmp_path: Path, name: str, content: bytes | None, said: str
+) -> None:
+    files[name].unlink() if content is None else files[name].write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        extract_logits(params(save_config(tmp_path / "model")), RUNTIME, True, **files)
+
+
+def save_config(folder: Path) -> Path:
+    """What takes a model's place until it is loaded."""
+    write_json({}, folder / "config.json")
+    return folder
