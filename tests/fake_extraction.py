@@ -62,6 +62,7 @@ def make_project(folder: Path, n_images: int) -> None:
     """Pictures and the files that the stage reads; the weights of the model are a file of three bytes."""
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "weights").write_bytes(b"abc")
+    (folder / "model" / "config.json").write_text("{}")
     (folder / "ask.txt").write_text("$question Yes or No?\n")
     (folder / "zero_shot.txt").write_text("Is this a $class_name?\n")
     write_questions([Question(text=text) for text in QUESTIONS], folder / "selected.json", model="m", prompt="p")

@@ -52,6 +52,7 @@ def make(folder: Path) -> str:
     """The manifest, and a store that knows all there is to know."""
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "weights").write_bytes(b"abc")
+    (folder / "model" / "config.json").write_text("{}")
     (folder / "ask.txt").write_text("$question Yes or No?\n")
     (folder / "zero_shot.txt").write_text("Is this a $class_name?\n")
     write_questions(QUESTIONS, folder / "selected.json", model="m", prompt="p")
