@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmarks.floor import floor_flops, matmul
-from benchmarks.interleaved import best_seconds
+from makd.interleaved import best_seconds
 from benchmarks.peak import peak_bytes
 from benchmarks.questions import questions
 from benchmarks.vlms import save_internvl, save_llava_next

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from benchmarks.interleaved import best_seconds
+from makd.interleaved import best_seconds
 from makd.class_student import without_aspects
 from makd.examples import TrainingExamples
 from makd.images import PictureFile, training_pictures

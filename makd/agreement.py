@@ -6,36 +6,88 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.special import rel_entr
+from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from makd.errors import UserError
 
 EPSILON = 1e-6
 """Probabilities are kept this far from 0 and 1 where a logarithm is taken: float32 sigmoids reach both."""
+TENTHS = 10
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """A student's answers beside its teacher's. A question that the teacher never answered counts nowhere."""
+    """A student's answers beside its teacher's. A question that the teacher never answered is NaN, and counts nowhere.
 
-    auc: Float[np.ndarray, " questions"]  # per question; NaN where the teacher says only yes or only no
-    abs_diff: float  # mean |student - teacher| of P(yes), over the answered pairs
-    kl_nats: float  # mean KL(teacher || student) = BCE minus the teacher's entropy: 0 for a perfect student
+    `kl_nats` is the mean of KL(teacher || student): the BCE that is minimised less the teacher's own entropy, so that a
+    perfect student has 0, however unsure its teacher is.
+    """
+
+    answers: Int[np.ndarray, " questions"]  # that the teacher gave
+    auc: Float[np.ndarray, " questions"]  # NaN where the teacher says only yes or only no
+    spearman: Float[np.ndarray, " questions"]  # rank correlation, ties in the middle; NaN where one says always the same
+    brier: Float[np.ndarray, " questions"]  # mean squared difference of P(yes)
+    kl_nats: Float[np.ndarray, " questions"]
+    abs_diff: Float[np.ndarray, " questions"]  # mean |student - teacher| of P(yes)
+
+    def overall(self, values: Float[np.ndarray, " questions"]) -> float:
+        """Mean of a measure over all answered pairs of image and question."""
+        known = self.answers > 0
+        return float(np.average(values[known], weights=self.answers[known])) if known.any() else np.nan
 
 
 def agreement(
     student: Float[np.ndarray, "images questions"], teacher: Float[np.ndarray, "images questions"]
 ) -> Agreement:
     """Compare P(yes) of the same images and questions; NaN of the teacher is left out."""
+    p, q = teacher.astype(np.float64), student.astype(np.float64)
+    inside = q.clip(EPSILON, 1 - EPSILON)
+    return Agreement(
+        answers=np.asarray((~np.isnan(p)).sum(axis=0)),
+        auc=question_auc(student, teacher),
+        spearman=question_spearman(student, teacher),
+        brier=column_means((q - p) ** 2),
+        kl_nats=column_means(rel_entr(p, inside) + rel_entr(1 - p, 1 - inside)),
+        abs_diff=column_means(np.abs(q - p)),
+    )
+
+
+def column_means(values: Float[np.ndarray, "images questions"]) -> Float[np.ndarray, " questions"]:
+    """Over what is not NaN; NaN for a column of nothing else."""
+    known = ~np.isnan(values)
+    n = known.sum(axis=0)
+    return np.asarray(np.divide(np.where(known, values, 0).sum(axis=0), n, out=np.full(len(n), np.nan), where=n > 0))
+
+
+def question_spearman(
+    student: Float[np.ndarray, "images questions"], teacher: Float[np.ndarray, "images questions"]
+) -> Float[np.ndarray, " questions"]:
+    """Spearman's rank correlation of each column, over the images that the teacher answered."""
+    found = np.full(student.shape[1], np.nan)
+    for column, (p, q) in enumerate(zip(teacher.T, student.T, strict=True)):
+        p, q = p[~np.isnan(p)], q[~np.isnan(p)]
+        if len(p) and np.ptp(p) > 0 and np.ptp(q) > 0:
+            found[column] = np.corrcoef(rankdata(p), rankdata(q))[0, 1]
+    return found
+
+
+def calibration(
+    student: Float[np.ndarray, "images questions"], teacher: Float[np.ndarray, "images questions"]
+) -> pd.DataFrame:
+    """A row a tenth of the student's P(yes): its mean `student`, the teacher's mean `teacher`, and the answers in it.
+
+    A calibrated student has equal means. A tenth without answers has NaN means.
+    """
     answered = ~np.isnan(teacher)
     p, q = teacher[answered].astype(np.float64), student[answered].astype(np.float64)
-    if len(p) == 0:
-        return Agreement(question_auc(student, teacher), np.nan, np.nan)
-    inside = q.clip(EPSILON, 1 - EPSILON)
-    kl = rel_entr(p, inside) + rel_entr(1 - p, 1 - inside)
-    return Agreement(question_auc(student, teacher), float(np.abs(p - q).mean()), float(kl.mean()))
+    tenth = np.minimum((q * TENTHS).astype(int), TENTHS - 1)
+    n = np.bincount(tenth, minlength=TENTHS)
+    sums = {"student": np.bincount(tenth, q, TENTHS), "teacher": np.bincount(tenth, p, TENTHS)}
+    means = {name: np.divide(of, n, out=np.full(TENTHS, np.nan), where=n > 0) for name, of in sums.items()}
+    return pd.DataFrame({"tenth": range(1, TENTHS + 1), **means, "answers": n})
 
 
 def question_auc(

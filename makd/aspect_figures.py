@@ -5,22 +5,28 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from makd.figures import COLOURS, MARKERS, NO_ANSWER, counted, new_figure, shorten
+from makd.figures import COLOURS, MARKERS, NO_ANSWER, counted, new_figure, say_instead, shorten
 
 LONGEST_QUESTION = 70
 MOST_TICKS = 200
 ROW = 0.24  # inches a question
 WARNING = COLOURS[1]
+MOST_NAMED = 40  # classes that fit under an axis
+VIRIDIS = colormaps["viridis"]
 
 
-def questions_figure(table: pd.DataFrame, n_images: int, n_test: int) -> Figure:
-    """A row a question in rank order: how its answers spread over all images, and how well they are learned on test."""
+def questions_figure(table: pd.DataFrame, learned: pd.DataFrame, n_images: int, n_test: int) -> Figure:
+    """A row a question in rank order: how its answers spread over all images, and how well they are learned on test.
+
+    `table` is the question table, `learned` the agreement table.
+    """
     figure = new_figure(12.0, 1.3 + ROW * len(table))
     spread, quality = figure.subplots(1, 2, sharey=True, width_ratios=[1, 1.6])
     draw_spread(spread, table)
-    draw_quality(quality, table)
+    draw_quality(quality, table, learned)
     spread.set_ylim(len(table) - 0.4, -0.6)
     spread.set_xlabel(f"P(yes) of the teacher: mean ± std over {counted(n_images, 'image')}")
     quality.set_xlabel(f"AUC (0.5: chance, 1: perfect); students on {counted(n_test, 'test image')}")
@@ -48,17 +54,17 @@ def warn_of_constant(axes: Any, constant: pd.Series) -> None:
         labels[row].set_color(WARNING)
 
 
-def draw_quality(axes: Any, table: pd.DataFrame) -> None:
+def draw_quality(axes: Any, table: pd.DataFrame, learned: pd.DataFrame) -> None:
     """The truth on the row's line; the students around it, so that equal ones do not hide each other."""
-    columns = [column for column in table.columns if column.startswith("auc_")]
-    offsets = {"truth_auc": 0.0} | dict(zip(columns, student_offsets(len(columns)), strict=True))
+    students = dict(iter(learned.groupby("model", sort=False)["auc"]))
+    lines = [("teacher against truth", table["truth_auc"], 0.0)]
+    for (student, auc), offset in zip(students.items(), student_offsets(len(students)), strict=True):
+        lines.append((f"{shorten(student, 24)} against teacher", auc, offset))
     looks = zip(cycle(COLOURS[2:] + COLOURS[:2]), cycle(MARKERS[2:] + MARKERS[:2]), strict=False)
     y = np.arange(len(table))
-    for (column, offset), (colour, marker) in zip(offsets.items(), looks, strict=False):
-        if table[column].notna().any():
-            student = shorten(column.removeprefix("auc_"), 24)
-            label = "teacher against truth" if column == "truth_auc" else f"{student} against teacher"
-            axes.plot(table[column], y + offset, marker, color=colour, markersize=5, label=label)
+    for (label, values, offset), (colour, marker) in zip(lines, looks, strict=False):
+        if values.notna().any():
+            axes.plot(values, y + offset, marker, color=colour, markersize=5, label=label)
     if not axes.lines:
         axes.text(0.5, (len(table) - 1) / 2, "nothing to compare the answers with", ha="center", color="#666666")
     axes.set_xlim(-0.03, 1.03)  # room for the marks at 0 and 1
@@ -96,3 +102,42 @@ def class_figure(means: pd.DataFrame, constant: pd.Series, n_images: int) -> Fig
     shrink = min(1.0, 5 / (ROW * n_questions + 0.5))  # about five inches, however many rows
     figure.colorbar(image, ax=axes, label="mean P(yes)", shrink=shrink, aspect=25, anchor=(0, 1), pad=0.01)
     return figure
+
+
+def class_means_figure(means: pd.DataFrame, chosen: list[int], n_images: int) -> Figure:
+    """Figure 3 of the paper: for each chosen question the classes by their mean P(yes), the extremes named.
+
+    `means` has a row a class and a column a question; `chosen` are positions of columns.
+    """
+    columns = min(2, len(chosen))
+    rows = -(-len(chosen) // columns)
+    figure = new_figure(12.0, 0.7 + 3.1 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes in grid.flat[len(chosen) :]:
+        axes.set_visible(False)
+    for axes, question in zip(grid.flat, chosen, strict=False):
+        draw_class_means(axes, means.iloc[:, question].dropna().sort_values(ascending=False, kind="stable"))
+        axes.set_title(shorten(means.columns[question], LONGEST_QUESTION), loc="left")
+    for row in grid:
+        row[0].set_ylabel("mean P(yes)")
+    counts = f"{counted(len(means), 'class', 'classes')}, {counted(n_images, 'image')}"
+    figure.suptitle(f"Teacher's mean P(yes) by class, the classes from highest to lowest: {counts}", fontsize=10)
+    return figure
+
+
+def draw_class_means(axes: Any, means: pd.Series) -> None:
+    if means.empty:
+        say_instead(axes, "no answers")
+        return
+    axes.bar(range(len(means)), means, width=0.85, color=VIRIDIS(means.to_numpy()))
+    axes.set_ylim(0, 1)
+    axes.grid(axis="y")
+    if len(means) <= MOST_NAMED:
+        names = [shorten(name, 24) for name in means.index]
+        axes.set_xticks(range(len(means)), names, rotation=45, ha="right", fontsize=7)
+    else:
+        ends = [0, len(means) - 1]
+        names = [f"highest: {shorten(means.index[0], 30)}", f"lowest: {shorten(means.index[-1], 30)}"]
+        axes.set_xticks(ends, names, fontsize=8)
+        for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
+            label.set_ha(side)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from makd.agreement import Agreement, agreement
+from makd.agreement import Agreement, agreement, calibration
 from makd.errors import UserError
 from makd.metrics import Comparison, compare_arms
 from makd.runs import EVALUATED_SPLITS, MENDING, Runs
@@ -43,3 +43,13 @@ def student_agreements(
                 )
     p_yes = teacher.to_numpy(dtype=np.float32)
     return {model: [agreement(runs[model, "makd", seed].p_yes("test"), p_yes) for seed in seeds] for model in models}
+
+
+def calibrations(runs: Runs, models: tuple[str, ...], seeds: tuple[int, ...], teacher: pd.DataFrame) -> pd.DataFrame:
+    """`makd.agreement.calibration` of each model, over all its seeds, questions and test images."""
+    p_yes = np.concatenate([teacher.to_numpy(dtype=np.float32)] * len(seeds))
+    tables = []
+    for model in models:
+        student = np.concatenate([runs[model, "makd", seed].p_yes("test") for seed in seeds])
+        tables.append(calibration(student, p_yes).assign(model=model))
+    return pd.concat(tables, ignore_index=True)[["model", "tenth", "student", "teacher", "answers"]]

@@ -4,12 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import ImageOps
 
-from makd.errors import UserError
-from makd.files import main_checkout
 from makd.manifest import class_names
-from makd.pictures import load_rgb
+from makd.thumbnails import square
 
 MOST_CLASSES = 24
 PICTURES_A_CLASS = 8
@@ -38,14 +35,6 @@ def contact_sheet(manifest: pd.DataFrame) -> Figure:
 
 
 def row_of_thumbnails(paths: pd.Series) -> Pixels:
-    shown = [thumbnail(path) for path in paths[:PICTURES_A_CLASS]]
+    shown = [np.asarray(square(path, THUMBNAIL_PX)) for path in paths[:PICTURES_A_CLASS]]
     blank = [np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 255, np.uint8)] * (PICTURES_A_CLASS - len(shown))
     return np.concatenate(shown + blank, axis=1)
-
-
-def thumbnail(path: str) -> Pixels:
-    """Square, cut from the middle; grey where the picture is gone, which is no reason to lose an evaluation."""
-    try:
-        return np.asarray(ImageOps.fit(load_rgb(main_checkout() / path), (THUMBNAIL_PX, THUMBNAIL_PX)))
-    except UserError:
-        return np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 128, np.uint8)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from makd.files import atomic_write
-from makd.metrics import Comparison, mean_and_std
+from makd.metrics import mean_and_std
 from makd.runs import ARMS
 from makd.tables import plus_minus
 
@@ -68,18 +68,23 @@ def say_instead(axes: Any, text: str) -> None:
     axes.text(0.5, 0.5, textwrap.fill(text, 36), ha="center", va="center", color="#666666", transform=axes.transAxes)
 
 
-def accuracy_figure(comparisons: dict[str, Comparison], n_images: int) -> Figure:
-    """Each model's arms on test, seed by seed, and the gap with its bootstrap interval."""
-    figure = new_figure(10.0, 1.5 + 0.75 * len(comparisons))
+def accuracy_figure(accuracy: pd.DataFrame, of_runs: pd.DataFrame, n_images: int) -> Figure:
+    """Each model's arms on test, seed by seed, and the gap with its bootstrap interval.
+
+    `accuracy` has a row a model, `of_runs` a row a model, arm and seed (makd/tables.py).
+    """
+    figure = new_figure(10.0, 1.5 + 0.75 * len(accuracy))
     left, right = figure.subplots(1, 2, sharey=True)
-    for row, comparison in enumerate(comparisons.values()):
+    for row, model in enumerate(accuracy.itertuples()):
+        runs = of_runs[of_runs["model"] == model.model]
+        by_arm = runs.pivot(index="seed", columns="arm", values="test_accuracy")
         for arm, offset in zip(ARMS, (-0.17, 0.17), strict=True):
-            dots(left, getattr(comparison, arm), row + offset, *LOOK[arm])
-        right.plot([comparison.gap_low, comparison.gap_high], [row, row], color="#333333", linewidth=2.5, zorder=2)
-        dots(right, comparison.gap, float(row), "#333333", "o", "+")
-    n_seeds = len(next(iter(comparisons.values())).makd)
-    left.set_yticks(range(len(comparisons)), [shorten(model, 28) for model in comparisons])
-    left.set_ylim(len(comparisons) - 0.45, -0.55)
+            dots(left, by_arm[arm].to_numpy(), row + offset, *LOOK[arm])
+        right.plot([model.gap_low, model.gap_high], [row, row], color="#333333", linewidth=2.5, zorder=2)
+        dots(right, (by_arm["makd"] - by_arm["baseline"]).to_numpy(), float(row), "#333333", "o", "+")
+    n_seeds = of_runs["seed"].nunique()
+    left.set_yticks(range(len(accuracy)), [shorten(model, 28) for model in accuracy["model"]])
+    left.set_ylim(len(accuracy) - 0.45, -0.55)
     over_seeds = " (mean ± std over seeds)" if n_seeds > 1 else ""
     left.set_xlabel(f"test accuracy, %{over_seeds}")
     left.set_title(f"Accuracy: {counted(n_images, 'test image')}, {counted(n_seeds, 'seed')}", loc="left")

@@ -1,10 +1,12 @@
-"""Accuracy, its spread over seeds, the gap between the arms with its bootstrap interval, and what a question tells."""
+"""Accuracy, its spread over seeds, the gap between the arms and how sure it is, and what a question tells."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
+from scipy.stats import binomtest
+from sklearn.metrics import f1_score
 
 BOOTSTRAP_SEED = 0
 INTERVAL_PERCENT = (2.5, 97.5)
@@ -19,6 +21,7 @@ class Comparison:
     makd: Float[np.ndarray, " seeds"]
     gap_low: float
     gap_high: float
+    p_value: float
 
     @property
     def gap(self) -> Float[np.ndarray, " seeds"]:
@@ -38,7 +41,8 @@ def compare_arms(
 ) -> Comparison:
     """Compare two arms that answered the same images, given what each seed got right."""
     low, high = gap_interval(baseline, makd, samples)
-    return Comparison(accuracy_percent(baseline), accuracy_percent(makd), low, high)
+    p_value = paired_p_value(baseline, makd)
+    return Comparison(accuracy_percent(baseline), accuracy_percent(makd), low, high, p_value)
 
 
 def accuracy_percent(right: Bool[np.ndarray, "seeds images"]) -> Float[np.ndarray, " seeds"]:
@@ -64,6 +68,27 @@ def gap_interval(
     drawn = np.random.default_rng(BOOTSTRAP_SEED).multinomial(n_images, counts / n_images, size=samples)
     low, high = np.percentile(drawn @ values * (100 / (n_seeds * n_images)), INTERVAL_PERCENT)
     return float(low), float(high)
+
+
+def paired_p_value(baseline: Bool[np.ndarray, "seeds images"], makd: Bool[np.ndarray, "seeds images"]) -> float:
+    """Two-sided exact p that the arms are right equally often: McNemar's test, with one seed, over the images.
+
+    With several seeds the image stays the unit, for its seeds are not independent: of the images on which one arm is
+    right in more seeds than the other, are as many for makd as for the baseline (sign test)? 1 if there are none, NaN
+    without images. It says nothing about another seed, as `gap_interval` does not.
+    """
+    if baseline.shape[1] == 0:
+        return np.nan
+    difference = makd.sum(axis=0) - baseline.sum(axis=0)
+    better, worse = int((difference > 0).sum()), int((difference < 0).sum())
+    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+
+
+def macro_f1_percent(predicted: Int[np.ndarray, " images"], labels: Int[np.ndarray, " images"]) -> float:
+    """Mean of the F1 of each class that has an image, in percent; NaN without images. Never predicted: an F1 of 0."""
+    if len(labels) == 0:
+        return np.nan
+    return 100 * float(f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0))
 
 
 def mean_and_std(values: Float[np.ndarray, " seeds"]) -> tuple[float, float]:

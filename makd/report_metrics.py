@@ -38,22 +38,46 @@ def rounded(value: float | np.floating, decimals: int = 4) -> float | None:
     return round(float(value), decimals) if np.isfinite(value) else None
 
 
+def significant(value: float, digits: int = 3) -> float | None:
+    """For a p-value, of which four decimals may leave nothing."""
+    return float(f"{value:.{digits}g}") if np.isfinite(value) else None
+
+
 def gap_metrics(comparison: Comparison) -> dict[str, float | None]:
     """Accuracies in percent, the gap in percentage points."""
     metrics: dict[str, float | None] = {}
     for name in (*ARMS, "gap"):
         mean, std = mean_and_std(getattr(comparison, name))
         metrics |= {name: rounded(mean), f"{name}_std": rounded(std)}
-    return metrics | {"gap_low": rounded(comparison.gap_low), "gap_high": rounded(comparison.gap_high)}
+    interval = {"gap_low": rounded(comparison.gap_low), "gap_high": rounded(comparison.gap_high)}
+    return metrics | interval | {"p_value": significant(comparison.p_value)}
 
 
 def agreement_metrics(agreements: list[Agreement]) -> dict[str, float | None]:
     """Of the student with its teacher on test, means over the seeds."""
     return {
         "auc": rounded(np.mean([mean_or_nan(one.auc) for one in agreements])),
-        "abs_diff": rounded(np.mean([one.abs_diff for one in agreements])),
-        "kl_nats": rounded(np.mean([one.kl_nats for one in agreements])),
+        "spearman": rounded(np.mean([mean_or_nan(one.spearman) for one in agreements])),
+        "abs_diff": rounded(np.mean([one.overall(one.abs_diff) for one in agreements])),
+        "brier": rounded(np.mean([one.overall(one.brier) for one in agreements])),
+        "kl_nats": rounded(np.mean([one.overall(one.kl_nats) for one in agreements])),
     }
+
+
+def details(classes: pd.DataFrame, agreements: pd.DataFrame) -> dict[str, Any]:
+    """What moved where, for `dvc metrics diff`: by model makd's percent right of each class, and AUC of each question.
+
+    `classes` is the class table, `agreements` the agreement table.
+    """
+
+    def by_model(table: pd.DataFrame, name: str, value: str) -> dict[str, dict[str, float | None]]:
+        return {
+            model: {key: rounded(number) for key, number in zip(rows[name], rows[value], strict=True)}
+            for model, rows in table.groupby("model", sort=False)
+        }
+
+    right, auc = by_model(classes, "class", "makd"), by_model(agreements, "question", "auc")
+    return {model: {"classes": right[model], "questions": auc[model]} for model in right}
 
 
 def teacher_metrics(table: pd.DataFrame, n_images: int) -> dict[str, Any]:

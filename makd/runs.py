@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from makd.errors import UserError
 from makd.manifest import class_names
@@ -27,10 +27,21 @@ class Run:
     history: pd.DataFrame
     predictions: dict[str, pd.DataFrame]
 
-    def correct(self, split: str) -> Bool[np.ndarray, " images"]:
+    def p_class(self, split: str) -> Float[np.ndarray, "images classes"]:
+        """Softmax over the classes, which alone decide."""
         rows = self.predictions[split]
-        scores = rows[[column for column in rows.columns if column.startswith(CLASS_PREFIX)]]
-        return correct(scores.to_numpy(dtype=np.float32), rows["label"].to_numpy(dtype=np.int64))
+        columns = [column for column in rows.columns if column.startswith(CLASS_PREFIX)]
+        return np.asarray(rows[columns], dtype=np.float32)
+
+    def predicted(self, split: str) -> Int[np.ndarray, " images"]:
+        """The likeliest class of each image, as a label."""
+        return np.asarray(self.p_class(split).argmax(axis=1), dtype=np.int64)
+
+    def labels(self, split: str) -> Int[np.ndarray, " images"]:
+        return np.asarray(self.predictions[split]["label"], dtype=np.int64)
+
+    def correct(self, split: str) -> Bool[np.ndarray, " images"]:
+        return correct(self.p_class(split), self.labels(split))
 
     @property
     def questions(self) -> list[str]:

@@ -1,6 +1,6 @@
 """The report's tables, as data frames; what is written to disk is these and nothing else."""
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 
 from makd.agreement import Agreement, question_accuracy, question_auc
 from makd.comparison import Comparisons
-from makd.files import atomic_write
-from makd.metrics import between_class_share, mean_and_std
+from makd.metrics import accuracy_percent, between_class_share, macro_f1_percent, mean_and_std
+from makd.published_results import published_result
 from makd.runs import ARMS, Runs
 
 PERCENT = ["train_accuracy", "val_accuracy"]
@@ -17,39 +17,73 @@ CONSTANT_STD = 0.02
 """A question whose P(yes) varies less than this over the images can teach nothing."""
 
 
-def accuracy_table(comparisons: Comparisons) -> pd.DataFrame:
-    """A row a model and arm: accuracy in percent, and on the row of makd the gap in percentage points on test."""
+def accuracy_table(
+    comparisons: Comparisons, of_runs: pd.DataFrame, classes: pd.DataFrame, *, zero_shot: float, dataset: str
+) -> pd.DataFrame:
+    """A row a student: accuracy in percent, the gap in percentage points on test, over the seeds.
+
+    `of_runs` is `run_table`, `classes` is `makd.class_tables.class_table`. `zero_shot` is the multimodal LLM's own accuracy,
+    NaN if it was not asked. The paper's numbers are empty for other datasets and students than its own.
+    """
     rows = []
     for model, by_split in comparisons.items():
+        test, val = by_split["test"], by_split["val"]
+        row: dict[str, Any] = {"model": model, "n_seeds": len(test.makd), "zero_shot": zero_shot}
+        for name in (*ARMS, "gap"):
+            row[name], row[f"{name}_std"] = mean_and_std(getattr(test, name))
+        row |= {"gap_low": test.gap_low, "gap_high": test.gap_high, "p_value": test.p_value}
         for arm in ARMS:
-            test, val = (getattr(by_split[split], arm) for split in ("test", "val"))
-            row = {"model": model, "arm": arm, "n_seeds": len(test)}
-            row["test_accuracy_mean"], row["test_accuracy_std"] = mean_and_std(test)
-            row["val_accuracy_mean"], row["val_accuracy_std"] = mean_and_std(val)
-            if arm == "makd":
-                row["gap_mean"], row["gap_std"] = mean_and_std(by_split["test"].gap)
-                row["gap_low"], row["gap_high"] = by_split["test"].gap_low, by_split["test"].gap_high
-            rows.append(row)
+            row[f"{arm}_val"], row[f"{arm}_val_std"] = mean_and_std(getattr(val, arm))
+        of_model = classes[(classes["model"] == model) & (classes["test_images"] > 0)].set_index("class")
+        for arm in ARMS:
+            of_arm = of_runs[(of_runs["model"] == model) & (of_runs["arm"] == arm)]
+            row[f"{arm}_macro_f1"] = of_arm["test_macro_f1"].mean()
+            row[f"{arm}_worst_class"], row[f"{arm}_worst"] = of_model[arm].idxmin(), of_model[arm].min()
+        paper = published_result(dataset, model)._asdict()
+        rows.append(row | {f"paper_{name}": value for name, value in paper.items()})
+    return pd.DataFrame(rows)
+
+
+def run_table(runs: Runs) -> pd.DataFrame:
+    """A row a model, arm and seed: accuracies and macro F1 in percent."""
+    rows = []
+    for (model, arm, seed), run in runs.items():
+        row: dict[str, Any] = {"model": model, "arm": arm, "seed": seed}
+        for split in ("test", "val"):
+            row[f"{split}_accuracy"] = float(accuracy_percent(run.correct(split)[None])[0])
+        rows.append(row | {"test_macro_f1": macro_f1_percent(run.predicted("test"), run.labels("test"))})
     return pd.DataFrame(rows)
 
 
 def accuracy_markdown(table: pd.DataFrame) -> str:
     """The accuracy table as Markdown, aligned so that it reads well in a terminal too."""
-    rows = [["model", "arm", "test accuracy, %", "val accuracy, %", "gap on test [95 % interval]"]]
+    with_zero_shot, with_paper = table["zero_shot"].notna().any(), table["paper_baseline"].notna().any()
+    rows = [["model", "MLLM zero-shot, %", "baseline, %", "makd, %", "gap [95 % interval]", "p", "paper, %"]]
     for row in table.to_dict("records"):
-        gap = ""
-        if row["arm"] == "makd":
-            gap = f"{plus_minus(row['gap_mean'], row['gap_std'], '+')} [{row['gap_low']:+.1f}, {row['gap_high']:+.1f}]"
-        accuracies = [
-            plus_minus(row[f"{split}_accuracy_mean"], row[f"{split}_accuracy_std"]) for split in ("test", "val")
-        ]
-        rows.append([row["model"], row["arm"], *accuracies, gap])
+        rows.append(
+            [
+                row["model"],
+                plus_minus(row["zero_shot"], np.nan),
+                plus_minus(row["baseline"], row["baseline_std"]),
+                plus_minus(row["makd"], row["makd_std"]),
+                f"{plus_minus(row['gap'], row['gap_std'], '+')} [{row['gap_low']:+.1f}, {row['gap_high']:+.1f}]",
+                p_text(row["p_value"]),
+                "" if np.isnan(row["paper_makd"]) else f"{row['paper_baseline']:.2f} -> {row['paper_makd']:.2f}",
+            ]
+        )
+    shown = [True, with_zero_shot, True, True, True, True, with_paper]
+    rows = [[cell for cell, show in zip(row, shown, strict=True) if show] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
     lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
     return "\n".join(lines) + "\n"
+
+
+def p_text(p_value: float) -> str:
+    """Two significant digits, and no zeros without end."""
+    return "" if np.isnan(p_value) else "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}"
 
 
 def plus_minus(mean: float, std: float, sign: str = "") -> str:
@@ -111,13 +145,11 @@ def class_means(teacher: pd.DataFrame, labels: Int[np.ndarray, " images"], class
     return teacher.groupby(labels).mean().reindex(range(len(class_names))).set_axis(class_names)
 
 
-def with_students(table: pd.DataFrame, agreements: dict[str, list[Agreement]]) -> pd.DataFrame:
-    """The question table with a column `auc_<model>`: student against teacher on test, mean over the seeds."""
-    means = {f"auc_{model}": np.mean([one.auc for one in of_seeds], axis=0) for model, of_seeds in agreements.items()}
-    return table.assign(**means)
-
-
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Six significant digits; an empty cell where there is no number."""
-    with atomic_write(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+def agreement_table(agreements: dict[str, list[Agreement]], questions: list[str]) -> pd.DataFrame:
+    """A row a model and question: the student beside its teacher on test, means over the seeds."""
+    measures = ("answers", "auc", "spearman", "brier", "kl_nats", "abs_diff")
+    tables = []
+    for model, of_seeds in agreements.items():
+        means = {name: np.mean([getattr(one, name) for one in of_seeds], axis=0) for name in measures}
+        tables.append(pd.DataFrame({"model": model, "rank": range(1, len(questions) + 1), "question": questions} | means))
+    return pd.concat(tables, ignore_index=True).astype({"answers": int})

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from makd.embedding import Embedding, embed, sample
+from makd.embedding import Embedding
+from makd.embedding_table import TEACHER, Embeddings
 from makd.figures import COLOURS, MARKERS, NO_ANSWER, counted, new_figure, say_instead, shorten
 from makd.metrics import most_telling
 
@@ -24,31 +25,31 @@ class Cloud:
 
 
 def tsne_figure(
-    student: Float[np.ndarray, "images questions"],
-    teacher: Float[np.ndarray, "images questions"],
+    embeddings: Embeddings,
+    answers: dict[str, Float[np.ndarray, "images questions"]],
     labels: Int[np.ndarray, " images"],
     class_names: list[str],
     questions: list[str],
     *,
+    student: str,
     name: str,
-    at_most: int,
-    perplexity: float,
 ) -> Figure:
-    """Figure 4 of arXiv 2501.13341: the student `name` left, its teacher right, on the same images, `at_most` of them.
+    """Figure 4 of arXiv 2501.13341: `student`, called `name`, left, its teacher right, on the same images.
 
-    Above by P(yes) of the question that tells the classes apart best, below by class.
+    Above by P(yes) of the question that tells the classes apart best, below by class. `answers` and `labels` are of all
+    test images, the former by source as the embeddings are.
     """
-    telling = most_telling(teacher, labels)
-    chosen = sample(len(labels), at_most)
+    rows = embeddings.rows
+    telling = most_telling(answers[TEACHER], labels)
     clouds = [
-        Cloud(title, embed(p_yes[chosen], perplexity), p_yes[chosen, telling])
-        for title, p_yes in ((f"student: {name}", student), ("teacher", teacher))
+        Cloud(title, embeddings.by_source[source], answers[source][rows, telling])
+        for source, title in ((student, f"student: {name}"), (TEACHER, "teacher"))
     ]
-    return draw_clouds(clouds, labels[chosen], class_names, questions[telling])
+    return draw_clouds(clouds, labels[rows], embeddings.n_images, class_names, questions[telling])
 
 
 def draw_clouds(
-    clouds: list[Cloud], labels: Int[np.ndarray, " images"], class_names: list[str], question: str
+    clouds: list[Cloud], labels: Int[np.ndarray, " images"], n_images: int, class_names: list[str], question: str
 ) -> Figure:
     figure = new_figure(11.0, 10.5)
     grid = figure.subplots(2, len(clouds), squeeze=False)
@@ -65,7 +66,8 @@ def draw_clouds(
     if coloured is not None:
         figure.colorbar(coloured, ax=list(grid[0]), label=f"P(yes): {shorten(question, 80)}", shrink=0.9, pad=0.01)
         add_class_legend(figure, shown, class_names, len(np.unique(labels)))
-    figure.suptitle(f"t-SNE of the aspect logits, {counted(len(labels), 'test image')}", fontsize=11)
+    drawn = f"{len(labels):,} of " if len(labels) < n_images else ""
+    figure.suptitle(f"t-SNE of the aspect logits, {drawn}{counted(n_images, 'test image')}", fontsize=11)
     return figure
 
 

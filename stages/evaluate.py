@@ -1,25 +1,19 @@
-"""Compare the arms, hold the student's answers against the teacher's, and draw the report's tables and figures.
+"""Compare the arms, hold the student's answers against the teacher's, and judge the questions: all numbers there are.
 
-Reads: the manifest, the aspect table, models/<model>/<arm>/seed<k>; for the birds what is true of each picture.
-Writes: reports/metrics.json, accuracy.csv, accuracy.md, questions.csv, training.csv, figures/*.png.
+Reads: the manifest, the aspect table, the LLM's class scores, models/; for the birds what is true of each picture.
+Writes: reports/metrics.json, details.json, accuracy.csv and .md, the tables below, embeddings.parquet. The `report`
+stage draws them.
 """
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
 from makd.errors import one_line_errors
 from makd.files import atomic_write, main_checkout, write_json
 from makd.params import Block, StageParams
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from makd.comparison import Comparisons
-    from makd.runs import Runs
 
 
 class EvaluateParams(Block):
@@ -57,7 +51,7 @@ def evaluate(
     attributes: Path | None,
     out: Path,
 ) -> None:
-    """Write the report's tables and figures into the folder `out`.
+    """Write the report's numbers into the folder `out`.
 
     `facts` (which fact a question asks about) and `attributes` (the facts of each picture) give the truth about the
     birds, which no student sees. Where either is missing, or of another dataset, the truth is reported as absent.
@@ -70,91 +64,79 @@ def evaluate(
 
     from makd.agreement import true_answers
     from makd.aspects import asked_questions, p_yes_matrix
-    from makd.comparison import compare_models, student_agreements
+    from makd.class_tables import class_table, confusion_table
+    from makd.comparison import calibrations, compare_models, student_agreements
+    from makd.csv_tables import write_csv
+    from makd.embedding_table import TEACHER, embed_all, write_embeddings
     from makd.manifest import class_names, read_manifest
     from makd.references import reference_accuracies
-    from makd.report_metrics import report_metrics, rounded
+    from makd.report_metrics import details, report_metrics, rounded
     from makd.runs import read_runs
-    from makd.tables import accuracy_markdown, accuracy_table, question_table, training_table, with_students, write_csv
+    from makd.tables import (
+        accuracy_markdown,
+        accuracy_table,
+        agreement_table,
+        question_table,
+        run_table,
+        training_table,
+    )
 
     models, seeds = params.models, params.seeds
     images = read_manifest(manifest)
     trained = read_runs(runs, images, models, seeds)
-    asked, labels = asked_questions(aspects), images["label"].to_numpy(dtype=np.int64)
+    asked, labels, names = asked_questions(aspects), images["label"].to_numpy(dtype=np.int64), class_names(images)
     teacher = pd.DataFrame(p_yes_matrix(aspects, images["image_id"]).astype(np.float64), columns=asked)
-
-    comparisons = compare_models(trained, models, seeds, params.evaluate.bootstrap_samples)
-    agreements = student_agreements(trained, models, seeds, teacher[images["split"] == "test"])
+    on_test = teacher[images["split"] == "test"]
     truth = np.full(teacher.shape, np.nan)
     if params.dataset == "birds" and attributes is not None:
         if facts.is_file() and attributes.is_file():
             truth = true_answers(facts, attributes, images["path"], asked)
         else:
             print(f"{facts} or {attributes} is missing, so the teacher is not held against the truth")
-    questions = with_students(question_table(teacher, truth, labels, class_names(images)), agreements)
-    accuracy, training = accuracy_table(comparisons), training_table(trained)
 
-    metrics = report_metrics(images, comparisons, agreements, questions)
-    if references := reference_accuracies(images, teacher=runs / "teacher", zero_shot=zero_shot):
+    comparisons = compare_models(trained, models, seeds, params.evaluate.bootstrap_samples)
+    agreements = student_agreements(trained, models, seeds, on_test)
+    references = reference_accuracies(images, teacher=runs / "teacher", zero_shot=zero_shot)
+    tables = {
+        "runs": run_table(trained),
+        "classes": class_table(trained, models, seeds, names),
+        "confusions": confusion_table(trained, models, seeds, names),
+        "agreement": agreement_table(agreements, asked),
+        "calibration": calibrations(trained, models, seeds, on_test),
+        "questions": question_table(teacher, truth, labels, names),
+        "training": training_table(trained),
+    }
+    tables["accuracy"] = accuracy_table(
+        comparisons,
+        tables["runs"],
+        tables["classes"],
+        zero_shot=references.get("zero_shot", np.nan),
+        dataset=params.dataset,
+    )
+    for name, table in tables.items():
+        write_csv(table, out / f"{name}.csv")
+    metrics = report_metrics(images, comparisons, agreements, tables["questions"])
+    if references:
         metrics["references"] = {name: rounded(value) for name, value in references.items()}
     write_json(metrics, out / "metrics.json")
-    write_csv(accuracy, out / "accuracy.csv")
-    write_csv(questions, out / "questions.csv")
-    write_csv(training, out / "training.csv")
+    write_json(details(tables["classes"], tables["agreement"]), out / "details.json")
+    answers = {model: trained[model, "makd", seeds[0]].p_yes("test") for model in models}
+    embeddings = embed_all(
+        {TEACHER: on_test.to_numpy(), **answers},
+        at_most=params.evaluate.tsne_images,
+        perplexity=params.evaluate.tsne_perplexity,
+    )
+    write_embeddings(embeddings, out / "embeddings.parquet")
+    markdown = accuracy_markdown(tables["accuracy"])
     with atomic_write(out / "accuracy.md") as temporary:
-        temporary.write_text(accuracy_markdown(accuracy), encoding="utf-8")
-    draw(params, images, comparisons, training, questions, teacher, trained, out / "figures")
-    print(accuracy_markdown(accuracy))
+        temporary.write_text(markdown, encoding="utf-8")
+    print(markdown)
     for name, value in references.items():
         print(f"{name}: {value:.1f} % of the test images")
-    if n_constant := int(questions["constant"].sum()):
-        constant = f"{n_constant} of {len(questions)} questions {'is' if n_constant == 1 else 'are'} constant"
+    if n_constant := int(tables["questions"]["constant"].sum()):
+        constant = f"{n_constant} of {len(asked)} questions {'is' if n_constant == 1 else 'are'} constant"
         print(f"warning: {constant}: is extract_logits.model fit for these images?", file=sys.stderr)
-    print(f"tables and figures: {out}")
-
-
-def draw(
-    params: Params,
-    images: "pd.DataFrame",
-    comparisons: "Comparisons",
-    training: "pd.DataFrame",
-    questions: "pd.DataFrame",
-    teacher: "pd.DataFrame",
-    runs: "Runs",
-    out: Path,
-) -> None:
-    """The figures. The t-SNE is that of the first model's first seed."""
-    from makd.aspect_figures import class_figure, questions_figure
-    from makd.contact_sheet import contact_sheet
-    from makd.figures import accuracy_figure, figure_style, save_figure, training_figure
-    from makd.manifest import class_names
-    from makd.tables import class_means
-    from makd.tsne_figure import tsne_figure
-
-    names, labels = class_names(images), images["label"].to_numpy(dtype="int64")
-    is_test = (images["split"] == "test").to_numpy()
-    n_test = int(is_test.sum())
-    model, seed = params.models[0], params.seeds[0]
-    with figure_style():
-        figures = {
-            "accuracy": accuracy_figure({model: by_split["test"] for model, by_split in comparisons.items()}, n_test),
-            "training": training_figure(training),
-            "tsne": tsne_figure(
-                runs[model, "makd", seed].p_yes("test"),
-                teacher[is_test].to_numpy(),
-                labels[is_test],
-                names,
-                list(teacher.columns),
-                name=f"{model}, seed {seed}",
-                at_most=params.evaluate.tsne_images,
-                perplexity=params.evaluate.tsne_perplexity,
-            ),
-            "questions": questions_figure(questions, len(images), n_test),
-            "class_aspects": class_figure(class_means(teacher, labels, names), questions["constant"], len(images)),
-            "contact_sheet": contact_sheet(images),
-        }
-        for name, figure in figures.items():
-            save_figure(figure, out / f"{name}.png")
+    print(f"tables: {out}")
 
 
 def attributes_beside(manifest: Path) -> Path:

@@ -1,0 +1,42 @@
+"""The report's CSV files: a data frame written, and read back as it was."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from makd.errors import UserError
+from makd.files import atomic_write
+
+TEXTS = (
+    "model",
+    "arm",
+    "question",
+    "class",
+    "true_class",
+    "predicted_class",
+    "highest_class",
+    "lowest_class",
+    "baseline_worst_class",
+    "makd_worst_class",
+    "flags",
+    "device",
+    "extraction_device",
+)
+"""Columns of text, whatever it looks like: a class may be called 007 or NA."""
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Six significant digits; an empty cell where there is no number."""
+    with atomic_write(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def read_csv(path: Path, mending: str) -> pd.DataFrame:
+    """What `write_csv` wrote; an empty cell is NaN.
+
+    Raises:
+        UserError: there is no such file; the message ends with `mending`.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; {mending}")
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXTS, "str"))

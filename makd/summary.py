@@ -1,0 +1,86 @@
+"""What came out, in words: the head of the report. Every number is one of the tables' below it."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from makd.figures import counted
+from makd.tables import p_text, plus_minus
+
+BIRDS = (
+    "These birds are drawn by code so that each individual deviates from its species, and the multimodal LLM was trained "
+    "on such drawings: the figures show that the machinery works, not that the method helps on photos."
+)
+
+
+def summary(dataset: str, metrics: dict[str, Any], tables: dict[str, pd.DataFrame]) -> list[str]:
+    """A paragraph each: the gap of every student, its classes, its aspects, the questions, and what to beware of.
+
+    `metrics` is reports/metrics.json, `tables` are the CSV files beside it.
+    """
+    accuracy, classes, questions = tables["accuracy"], tables["classes"], tables["questions"]
+    found = [
+        f"{counted(metrics['images']['test'], 'test image')} of {counted(classes['class'].nunique(), 'class', 'classes')}, "
+        f"{counted(len(questions), 'question')}, {counted(int(accuracy['n_seeds'].iloc[0]), 'seed')}. "
+        "Accuracy is the argmax over the classes alone, from the last epoch; nothing is chosen on test."
+    ]
+    found += [gap_words(row) for row in accuracy.to_dict("records")]
+    zero_shot = accuracy["zero_shot"].iloc[0]
+    if not np.isnan(zero_shot):
+        found.append(f"The multimodal LLM, asked for the classes themselves, is right on {zero_shot:.1f} % of them.")
+    found += [class_words(model, rows) for model, rows in classes.groupby("model", sort=False)]
+    found += [aspect_words(model, rows) for model, rows in tables["agreement"].groupby("model", sort=False)]
+    found.append(question_words(questions, metrics["teacher"]["truth"]))
+    return [*found, BIRDS] if dataset == "birds" else found
+
+
+def gap_words(row: dict[str, Any]) -> str:
+    """Whether the gap can be told from none is left to the interval, and said as it is."""
+    low, high = row["gap_low"], row["gap_high"]
+    verdict = "which lies above zero" if low > 0 else "which lies below zero" if high < 0 else "which holds zero"
+    return (
+        f"{row['model']}: {plus_minus(row['baseline'], row['baseline_std'])} % by cross-entropy alone, "
+        f"{plus_minus(row['makd'], row['makd_std'])} % with the aspects; the gap is "
+        f"{plus_minus(row['gap'], row['gap_std'], '+')} points, with a 95 % interval over the test images of "
+        f"{low:+.1f} to {high:+.1f}, {verdict} (paired test: p {equals(p_text(row['p_value']))})."
+    )
+
+
+def equals(text: str) -> str:
+    return text if text.startswith("<") else f"= {text}"
+
+
+def class_words(model: str, classes: pd.DataFrame) -> str:
+    tested = classes[classes["test_images"] > 0]
+    change = tested["change"]
+    best, worst = tested.loc[change.idxmax()], tested.loc[change.idxmin()]
+    return (
+        f"{model}: {int((change > 0).sum())} classes gain, {int((change < 0).sum())} lose; most {best['class']} "
+        f"({best['change']:+.1f} points) and {worst['class']} ({worst['change']:+.1f})."
+    )
+
+
+def aspect_words(model: str, agreement: pd.DataFrame) -> str:
+    auc = agreement["auc"].dropna()
+    if auc.empty:
+        return f"{model}: the teacher's answers on test do not tell how well it has learned the aspects."
+    least = agreement.loc[auc.idxmin()]
+    return (
+        f"{model}: its aspects agree with the teacher's with an AUC of {auc.mean():.3f} (0.5 is chance), mean over "
+        f"{counted(len(auc), 'question')}; least on “{least['question']}” ({least['auc']:.3f})."
+    )
+
+
+def question_words(questions: pd.DataFrame, truth: str | dict[str, Any]) -> str:
+    flagged = questions[questions["flags"].fillna("") != ""]
+    words = f"{len(flagged)} of {counted(len(questions), 'question')} {'is' if len(flagged) == 1 else 'are'} flagged"
+    kinds = {kind: int(flagged["flags"].str.contains(kind).sum()) for kind in ("constant", "redundant", "tells nothing")}
+    listed = ", ".join(f"{n} “{kind}”" for kind, n in kinds.items() if n)
+    words += f" ({listed})." if listed else "."
+    if isinstance(truth, dict):
+        words += (
+            f" Where the truth is known ({counted(truth['questions'], 'question')}), the teacher is right on "
+            f"{truth['accuracy']:.1f} % of the answers, on {truth['accuracy_least']:.1f} % of the worst question's."
+        )
+    return words
