@@ -13,7 +13,7 @@ from scipy.stats import f as f_distribution
 from makd.metrics import between_class_share
 
 CONSTANT_STD = 0.02
-"""P(yes) that varies less than this over the images teaches nothing; makd/tables.py has the same."""
+"""P(yes) that varies less than this over the images teaches nothing."""
 REDUNDANT_R = 0.95
 """From this |r| on, one of two questions explains nine tenths of the other (r squared 0.90)."""
 CLASS_SHARE_P = 0.01

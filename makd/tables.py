@@ -10,11 +10,10 @@ from makd.agreement import Agreement, question_accuracy, question_auc
 from makd.comparison import Comparisons
 from makd.metrics import accuracy_percent, between_class_share, macro_f1_percent, mean_and_std
 from makd.published_results import published_result
+from makd.question_quality import is_constant, question_quality
 from makd.runs import ARMS, Runs
 
 PERCENT = ["train_accuracy", "val_accuracy"]
-CONSTANT_STD = 0.02
-"""A question whose P(yes) varies less than this over the images can teach nothing."""
 
 
 def accuracy_table(
@@ -111,7 +110,7 @@ def question_table(
     labels: Int[np.ndarray, " images"],
     class_names: list[str],
 ) -> pd.DataFrame:
-    """A row a question in rank order: what the teacher's answers are worth.
+    """A row a question in rank order: what the teacher's answers are worth (`makd.question_quality` has more of it).
 
     Accuracy in percent and AUC in [0, 1] are against the truth, empty where that is unknown. `constant` marks a
     question with the same answer for every image: a sign that it does not suit the images, or the teacher. Its
@@ -120,15 +119,14 @@ def question_table(
     `teacher` is P(yes), a row an image, a column a question; `truth` is 1 for yes, 0 for no, NaN where unknown.
     """
     p_yes = teacher.to_numpy(dtype=np.float64)
-    std = teacher.std(ddof=0).to_numpy()
-    constant = std < CONSTANT_STD
+    constant = is_constant(p_yes)
     by_class = class_means(teacher, labels, class_names)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "rank": range(1, len(teacher.columns) + 1),
             "question": list(teacher.columns),
             "p_yes_mean": teacher.mean().to_numpy(),
-            "p_yes_std": std,
+            "p_yes_std": teacher.std(ddof=0).to_numpy(),
             "constant": constant,
             "null_share": teacher.isna().mean().to_numpy(),
             "class_share": np.where(constant, np.nan, between_class_share(p_yes, labels)),
@@ -138,6 +136,7 @@ def question_table(
             "lowest_class": [None if means.isna().all() else means.idxmin() for _, means in by_class.items()],
         }
     )
+    return pd.concat([table, question_quality(p_yes, labels)], axis=1)
 
 
 def class_means(teacher: pd.DataFrame, labels: Int[np.ndarray, " images"], class_names: list[str]) -> pd.DataFrame:

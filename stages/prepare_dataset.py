@@ -37,7 +37,16 @@ from makd.splits import cut
 if TYPE_CHECKING:
     from makd.recipe import Recipe
 
-STAGES = ("prepare_dataset", "generate_questions", "select_questions", "extract_logits", "train", "evaluate")
+STAGES = (
+    "prepare_dataset",
+    "generate_questions",
+    "select_questions",
+    "extract_logits",
+    "train",
+    "measure_costs",
+    "evaluate",
+    "report",
+)
 NAMED = 5  # files named in a message before "and n more"
 
 
