@@ -106,6 +106,7 @@ def ask_missing(
                     bar.update(shard.answers.z_yes.size)
                     if interrupted.is_set():
                         raise KeyboardInterrupt
+    store.note_unreadable(list(wanted.images.index[wanted.images.isin(report.unreadable)]))
     if report.unreadable and len(report.unreadable) == len(wanted.images):
         raise UserError(f"none of {len(wanted.images)} images can be read: {next(iter(report.unreadable.values()))}")
     return report

@@ -1,4 +1,4 @@
-"""What a question is worth, from the teacher's answers alone: how sure they are, what they say about the class, repeats.
+"""What a question is worth, from the teacher's answers alone: how sure, how much about the class, what repeats.
 
 All entropies are in bits. A drawn answer is yes with the probability P(yes) of its image: a teacher that says 0.5 about
 every image of a class has an entropy of one bit there, whatever the images show.

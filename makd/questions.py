@@ -30,7 +30,8 @@ def question_id(text: str) -> str:
 def write_questions(questions: list[Question], path: Path, *, model: str, prompt: str | None) -> None:
     """Write `questions` in their order (for selected.json: best first), with the model and the prompt behind them.
 
-    Without a prompt they are not a model's but came with their answers, and their order is that of the user.
+    Without a prompt they are not a model's but came with their answers, and their order is that of the user. The model
+    "information" has written none: it stands for the method of `select_questions` that gave them their order.
     """
     rows: list[dict[str, Any]] = [
         {"rank": rank, "id": question.id, "text": question.text} for rank, question in enumerate(questions, start=1)

@@ -2,6 +2,7 @@
 
     <cache>/answers/<key>/provenance.json     what the key is the hash of
     <cache>/answers/<key>/part-*.parquet      the answers (makd/store_parts.py)
+    <cache>/answers/<key>/unreadable.json     images that were to be asked and could not be read
 
 The key holds all that determines a number besides the picture and the question: a part is right for ever. A part is
 written beside its place and renamed, so a `kill -9` loses at most the shard in flight.
@@ -13,7 +14,7 @@ import os
 import runpy
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,18 @@ class AnswerStore:
             raise UserError(wrong_key(path, store_key(found)))
         if not found:
             write_json(self.provenance, path)
+
+    def unreadable(self) -> set[str]:
+        """Ids of the images that could not be read when they were to be asked: what they lack, nobody can get.
+
+        Each extraction tries them again, for another version of the processor may take them.
+        """
+        return set(read_memo(self.folder / "unreadable.json", list))
+
+    def note_unreadable(self, image_ids: Collection[str]) -> None:
+        """Add to `unreadable`; the caller holds the lock."""
+        if new := set(image_ids) - (known := self.unreadable()):
+            write_json(sorted(known | new), self.folder / "unreadable.json")
 
     @contextmanager
     def lock(self, *, wait: bool = True) -> Iterator[None]:

@@ -12,7 +12,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -117,6 +117,7 @@ def about_images(
     from makd.class_scores import class_columns
     from makd.manifest import class_names
     from makd.prompts import render
+    from makd.provenance import provenance
     from makd.store import AnswerStore
     from makd.wanted import Wanted
     from makd.zero_shot import class_questions
@@ -177,24 +178,6 @@ def about_classes(
         return None
     prompt = prompts[block.class_answers]
     return teacher.graded(prompt) if block.class_answers == "graded" else teacher.by_first_token(prompt, block.answers)
-
-
-def provenance(block: ExtractLogitsParams, prompt: Path) -> dict[str, Any]:
-    """Everything that determines a number besides the picture and the question: the key of the store."""
-    from makd.scoring_version import SCORING_VERSION
-    from makd.weights import weights_id
-
-    return {
-        "scoring_version": SCORING_VERSION,
-        "weights": weights_id(block.model, block.revision),
-        "prompt": prompt.read_text(encoding="utf-8"),
-        "answers": list(block.answers),
-        "dtype": block.dtype,
-        "quantization": block.quantization,
-        "attention": block.attention,
-        "shared_prefix": block.shared_prefix,
-        "processor": block.processor,
-    }
 
 
 def ask(

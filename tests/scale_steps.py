@@ -20,6 +20,7 @@ from makd.answer_tables import import_answers
 from makd.files import cache_dir
 from makd.manifest import read_manifest, write_manifest
 from makd.params import read_params
+from makd.provenance import provenance
 from makd.questions import Question, write_questions
 from makd.run_data import answers_of, is_kept, training_targets
 from makd.runtime import Runtime
@@ -39,8 +40,7 @@ def extraction(folder: Path) -> extract_logits.Params:
 
 
 def store_of(folder: Path) -> AnswerStore:
-    provenance = extract_logits.provenance(extraction(folder).extract_logits, folder / "ask.txt")
-    return AnswerStore(cache_dir() / "answers", provenance)
+    return AnswerStore(cache_dir() / "answers", provenance(extraction(folder).extract_logits, folder / "ask.txt"))
 
 
 def part(number: int) -> Answers:

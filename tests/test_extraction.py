@@ -153,6 +153,7 @@ def test_a_bad_image_costs_itself_and_is_named(store: AnswerStore, images: pd.Se
     pairs, report = ask(store, images, QUESTIONS)
     assert pairs == 27
     assert list(report.unreadable) == [images.iloc[3]]
+    assert store.unreadable() == {images.index[3]}, "by which select_questions knows that nobody can answer"
     assert store.read(list(images.index), IDS).missing.sum() == 3
 
 

@@ -9,9 +9,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from makd.errors import UserError
+from makd.params import read_params
 from stages.prepare_dataset import check_params
 from tools.paper_tables import run
-from tools.paper_tables.run import experiment_name, markdown, run_table
+from tools.paper_tables.run import experiment_name, filled, markdown, run_table
 from tools.paper_tables.tables import TABLES, Row, Table
 
 TEST = {"baseline": 60.0, "baseline_std": 1.0, "makd": 65.04, "makd_std": 0.5}
@@ -22,7 +23,7 @@ TEST |= {"gap": 5.04, "gap_std": 1.1, "gap_low": 4.0, "gap_high": 6.1}
 def test_every_experiment_has_valid_params(name: str, tmp_path: Path) -> None:
     for row in TABLES[name].rows:
         values = YAML(typ="safe").load(Path("params.yaml"))
-        for override in row.overrides:
+        for override in filled(row):
             key, value = override.split("=")
             *blocks, last = key.split(".")
             block = values
@@ -39,6 +40,14 @@ def test_experiments_have_names_of_their_own() -> None:
     names = [experiment_name(name, row.label) for name, table in TABLES.items() for row in table.rows]
     assert len(set(names)) == len(names)
     assert "table-3c-alpha-4" in names
+
+
+def test_information_chooses_among_questions_that_a_row_before_has_asked() -> None:
+    rows = [dict(override.split("=") for override in filled(row)) for row in TABLES["select"].rows]
+    n_candidates = read_params()["generate_questions"]["n_candidates"]
+    assert rows[0] == {"n_questions": str(n_candidates), "select_questions.method": "llm"}
+    chosen = [(row["select_questions.method"], int(row["n_questions"])) for row in rows[1:]]
+    assert chosen == [(method, n) for method in ("llm", "information") for n in (5, 10, 20, 30)]
 
 
 class Dvc:

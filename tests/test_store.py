@@ -10,7 +10,7 @@ import makd.store
 import makd.store_parts
 from makd.errors import UserError
 from makd.store import Answers, AnswerStore, part_number, store_key
-from makd.store_upkeep import compact, remove_store, unused_days
+from makd.store_upkeep import compact, problems, remove_store, unused_days
 from tests.lock_holder import holding
 
 PROVENANCE = {"weights": "abc", "prompt": "$question"}
@@ -204,3 +204,15 @@ def test_a_lost_or_damaged_description_is_written_again_and_that_of_another_key_
     path.write_text(json.dumps(PROVENANCE | {"weights": "other"}))
     with pytest.raises(UserError, match="undo the edit or the renaming, or delete the folder"):
         store.write_provenance()
+
+
+def test_what_could_not_be_read_is_remembered_beside_the_answers(store: AnswerStore) -> None:
+    store.add(["a"], ["p"], answers([1]))
+    assert store.unreadable() == set()
+    store.note_unreadable([])
+    assert not (store.folder / "unreadable.json").exists()
+    store.note_unreadable(["c"])
+    store.note_unreadable(["b", "c"])
+    assert store.unreadable() == {"b", "c"}
+    assert list(problems(store.folder.parent)) == []
+    assert store.read(["a", "b"], ["p"]).missing.tolist() == [[False], [True]]

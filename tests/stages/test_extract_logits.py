@@ -23,13 +23,14 @@ from makd.kd import Kd
 from makd.manifest import read_manifest, write_manifest
 from makd.params import read_params
 from makd.pictures import image_id
+from makd.provenance import provenance
 from makd.questions import Question, write_questions
 from makd.references import reference_accuracies
 from makd.runtime import Runtime
 from makd.scorer import Scorer
 from makd.store import store_key
 from makd.store_upkeep import compact, contents, keys, problems, read_provenance, unused_days
-from stages.extract_logits import Params, extract_logits, provenance
+from stages.extract_logits import Params, extract_logits
 from tests.extract_params import extract_params, extract_paths
 from tests.tiny_models import save_tiny_internvl
 

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from makd.errors import UserError
-from tools.paper_tables.tables import Table
+from makd.params import read_params
+from tools.paper_tables.tables import Row, Table
 
 METRICS = "reports/metrics.json"
 
@@ -26,7 +27,7 @@ def run_table(name: str, table: Table) -> pd.DataFrame:
     there = experiments()
     missing = [(each, row) for each, row in zip(names, table.rows, strict=True) if each not in there]
     for each, row in missing:
-        overrides = [word for override in row.overrides for word in ("-S", override)]
+        overrides = [word for override in filled(row) for word in ("-S", override)]
         dvc("exp", "run", "--queue", "--name", each, *overrides)
     if missing:
         dvc("exp", "run", "--run-all")
@@ -44,6 +45,12 @@ def run_table(name: str, table: Table) -> pd.DataFrame:
 def experiment_name(table: str, label: str) -> str:
     """Such as table-3c-alpha-4; DVC wants the name of a branch."""
     return f"table-{table}-" + re.sub(r"[^\w.]+", "-", label)
+
+
+def filled(row: Row) -> list[str]:
+    """The overrides, with the number of candidates of params.yaml where one asks for it."""
+    n_candidates = str(read_params()["generate_questions"]["n_candidates"])
+    return [override.replace("{n_candidates}", n_candidates) for override in row.overrides]
 
 
 def check_committed() -> None:

@@ -5,6 +5,9 @@ The baseline (cross-entropy) needs no experiment: it is the other arm of each. d
 
 from dataclasses import dataclass
 
+ALL = "n_questions={n_candidates}"
+"""All questions that the LLM writes: `generate_questions.n_candidates` of params.yaml takes the place of the braces."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -33,6 +36,12 @@ def distilled(source: str, method: str, *more: str) -> tuple[Row, ...]:
     )
 
 
+def chosen(method: str, *n_questions: int) -> tuple[Row, ...]:
+    return tuple(
+        Row(f"{n} by {method}", (f"n_questions={n}", f"select_questions.method={method}")) for n in n_questions
+    )
+
+
 TABLES = {
     "2q": Table("Figure 2: number of questions", sweep("n_questions", 10, 20, 30, 50)),
     "3a": Table("Table 3a: loss on the aspects", sweep("aspect_loss", "bce", "kl")),
@@ -51,6 +60,16 @@ TABLES = {
             Row(f"{targets}, {k}", (f"aspect_targets={targets}", f"extract_logits.images_per_class={k}"))
             for targets in ("class_mean", "mllm")
             for k in (1, 2, 5, 10, "null")
+        ),
+    ),
+    "select": Table(
+        "Not in the paper: questions chosen by the LLM or by information",
+        # The first asks all of them. By information they are ranked by these answers, so it must run before the others,
+        # and does: the queue is worked through in its order.
+        (
+            Row("all", (ALL, "select_questions.method=llm")),
+            *chosen("llm", 5, 10, 20, 30),
+            *chosen("information", 5, 10, 20, 30),
         ),
     ),
     "6": Table(
