@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from benchmarks.floor import floor_flops, matmul
-from makd.interleaved import best_seconds
 from benchmarks.peak import peak_bytes
 from benchmarks.questions import questions
 from benchmarks.vlms import save_internvl, save_llava_next
+from makd.interleaved import best_seconds
 from makd.scorer import Scorer, p_yes
 from makd.vlm import VLM
 

@@ -14,10 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from makd.interleaved import best_seconds
 from makd.class_student import without_aspects
 from makd.examples import TrainingExamples
 from makd.images import PictureFile, training_pictures
+from makd.interleaved import best_seconds
 from makd.params import StageParams
 from makd.pictures import image_id
 from makd.recipe import Recipe

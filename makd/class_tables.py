@@ -11,7 +11,7 @@ from makd.runs import ARMS, Runs
 def confusion_rates(
     runs: Runs, model: str, arm: str, seeds: tuple[int, ...], n_classes: int
 ) -> Float[np.ndarray, "true predicted"]:
-    """Percent of a class's test images that are taken for each class, mean over the seeds; NaN for one without images."""
+    """Percent of a class's test images that are taken for each class, mean over the seeds; NaN without images."""
     of_seeds = [runs[model, arm, seed] for seed in seeds]
     counts = sum(
         confusion_matrix(run.labels("test"), run.predicted("test"), labels=np.arange(n_classes)) for run in of_seeds

@@ -56,9 +56,11 @@ class Answerer(Protocol):
 
 @dataclass
 class Report:
-    """What one run asked, and which images could not be read."""
+    """What one run asked and how long that took, and which images could not be read."""
 
     asked: int = 0
+    images: int = 0  # of which a shard was committed; once for each set of questions that was asked
+    seconds: float = 0.0  # of reading, answering and committing
     unreadable: dict[str, str] = field(default_factory=dict)  # why, by path
 
 
@@ -96,16 +98,18 @@ def ask_missing(
                 print_estimate(scorer, some, len(asked), runtime.workers)
             if not really:
                 continue
-            start, read = time.perf_counter(), 0
+            start, before = time.perf_counter(), report.images
             with after_this("shard") as interrupted:
                 for shard in answer_in_shards(scorer, some, runtime, report):
                     store.add(shard.image_ids, [question.id for question in asked], shard.answers)
                     report.asked += shard.answers.z_yes.size
-                    read += len(shard.image_ids)
-                    bar.set_postfix_str(f"{read / (time.perf_counter() - start):.3g} images/s", refresh=False)
+                    report.images += len(shard.image_ids)
+                    rate = (report.images - before) / (time.perf_counter() - start)
+                    bar.set_postfix_str(f"{rate:.3g} images/s", refresh=False)
                     bar.update(shard.answers.z_yes.size)
                     if interrupted.is_set():
                         raise KeyboardInterrupt
+            report.seconds += time.perf_counter() - start
     store.note_unreadable(list(wanted.images.index[wanted.images.isin(report.unreadable)]))
     if report.unreadable and len(report.unreadable) == len(wanted.images):
         raise UserError(f"none of {len(wanted.images)} images can be read: {next(iter(report.unreadable.values()))}")

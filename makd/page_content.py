@@ -55,7 +55,7 @@ def page_class_means(data: ReportData) -> ClassMeans:
     def student_means(model: str) -> Values:
         p_yes = np.mean([data.runs[model, "makd", seed].p_yes("test") for seed in data.seeds], axis=0)
         by_class = pd.DataFrame(p_yes).groupby(data.test_labels).mean().reindex(range(n_classes))
-        return by_class.to_numpy(dtype=np.float64)
+        return np.asarray(by_class)
 
     p_yes = data.teacher.to_numpy()
     answered = ~np.isnan(p_yes)
@@ -110,9 +110,9 @@ def page_cards(chosen: list[ImageCard], data: ReportData, workers: int) -> list[
 
 def cards_note(data: ReportData) -> str:
     return (
-        f"Test images drawn at random, at most {CARDS_A_KIND} of each kind; the kind is that of {data.models[0]}, seed "
-        f"{data.seeds[0]}. The questions are those whose mean answers differ most between the true class and its rival: the "
-        "class that it is mistaken for, or else the second likeliest."
+        f"Test images drawn at random, at most {CARDS_A_KIND} of each kind, which is that of {data.models[0]}, seed "
+        f"{data.seeds[0]}. The questions are those whose mean answers differ most between the true class and a rival, "
+        "the class that it is mistaken for, or else the second likeliest."
     )
 
 

@@ -81,9 +81,13 @@ TABLES: dict[str, tuple[str, str, list[Column]]] = {
             Column("flags", "flags", "flag"),
             number("p_yes_mean", "mean P(yes)"),
             number("p_yes_std", "std"),
-            number("entropy_bits", "entropy, bits", hint="of an answer, mean over the images: how unsure the teacher is"),
+            number(
+                "entropy_bits", "entropy, bits", hint="of an answer, mean over the images: how unsure the teacher is"
+            ),
             number("null_share", "no answer", hint="share of the images"),
-            number("class_information", "class information", hint="share of the answer's uncertainty that the class takes"),
+            number(
+                "class_information", "class information", hint="share of the answer's uncertainty that the class takes"
+            ),
             number("class_share", "class share", hint="share of the variance of P(yes) between the classes"),
             Column("highest_class", "highest class"),
             Column("lowest_class", "lowest class"),
@@ -107,8 +111,8 @@ TABLES: dict[str, tuple[str, str, list[Column]]] = {
     ),
     "confusions": (
         "Which confusions moved",
-        "Percent of the true class's test images, means over the seeds. Sorted by change: what makd mended comes first, "
-        "what it spoilt last.",
+        "Percent of the true class's test images, means over the seeds. Sorted by change: what makd mended comes "
+        "first, what it spoilt last.",
         [
             MODEL,
             Column("true_class", "true class"),

@@ -119,7 +119,7 @@ def correlations(
     np.fill_diagonal(r, np.nan)
     r[constant] = np.nan
     r[:, constant] = np.nan
-    return r
+    return np.asarray(r)
 
 
 def most_correlated(

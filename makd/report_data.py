@@ -46,11 +46,11 @@ class ReportData:
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
-        return self.images["label"].to_numpy(dtype=np.int64)
+        return np.asarray(self.images["label"], dtype=np.int64)
 
     @cached_property
     def is_test(self) -> npt.NDArray[np.bool_]:
-        return (self.images["split"] == "test").to_numpy(dtype=bool)
+        return np.asarray(self.images["split"] == "test")
 
     @property
     def test_images(self) -> pd.DataFrame:
@@ -62,7 +62,7 @@ class ReportData:
 
     @cached_property
     def teacher_on_test(self) -> Values:
-        return self.teacher.to_numpy()[self.is_test]
+        return np.asarray(self.teacher)[self.is_test]
 
     @cached_property
     def class_means(self) -> pd.DataFrame:

@@ -9,8 +9,8 @@ from makd.figures import counted
 from makd.tables import p_text, plus_minus
 
 BIRDS = (
-    "These birds are drawn by code so that each individual deviates from its species, and the multimodal LLM was trained "
-    "on such drawings: the figures show that the machinery works, not that the method helps on photos."
+    "These birds are drawn by code so that each individual deviates from its species, and the multimodal LLM was "
+    "trained on such drawings: the figures show that the machinery works, not that the method helps on photos."
 )
 
 
@@ -20,8 +20,9 @@ def summary(dataset: str, metrics: dict[str, Any], tables: dict[str, pd.DataFram
     `metrics` is reports/metrics.json, `tables` are the CSV files beside it.
     """
     accuracy, classes, questions = tables["accuracy"], tables["classes"], tables["questions"]
+    n_classes = classes["class"].nunique()
     found = [
-        f"{counted(metrics['images']['test'], 'test image')} of {counted(classes['class'].nunique(), 'class', 'classes')}, "
+        f"{counted(metrics['images']['test'], 'test image')} of {counted(n_classes, 'class', 'classes')}, "
         f"{counted(len(questions), 'question')}, {counted(int(accuracy['n_seeds'].iloc[0]), 'seed')}. "
         "Accuracy is the argmax over the classes alone, from the last epoch; nothing is chosen on test."
     ]
@@ -75,7 +76,8 @@ def aspect_words(model: str, agreement: pd.DataFrame) -> str:
 def question_words(questions: pd.DataFrame, truth: str | dict[str, Any]) -> str:
     flagged = questions[questions["flags"].fillna("") != ""]
     words = f"{len(flagged)} of {counted(len(questions), 'question')} {'is' if len(flagged) == 1 else 'are'} flagged"
-    kinds = {kind: int(flagged["flags"].str.contains(kind).sum()) for kind in ("constant", "redundant", "tells nothing")}
+    every = ("constant", "redundant", "tells nothing")
+    kinds = {kind: int(flagged["flags"].str.contains(kind).sum()) for kind in every}
     listed = ", ".join(f"{n} “{kind}”" for kind, n in kinds.items() if n)
     words += f" ({listed})." if listed else "."
     if isinstance(truth, dict):

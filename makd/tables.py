@@ -21,8 +21,8 @@ def accuracy_table(
 ) -> pd.DataFrame:
     """A row a student: accuracy in percent, the gap in percentage points on test, over the seeds.
 
-    `of_runs` is `run_table`, `classes` is `makd.class_tables.class_table`. `zero_shot` is the multimodal LLM's own accuracy,
-    NaN if it was not asked. The paper's numbers are empty for other datasets and students than its own.
+    `of_runs` is `run_table`, `classes` is `makd.class_tables.class_table`, `zero_shot` the multimodal LLM's own
+    accuracy, NaN if it was not asked. The paper's numbers are empty for other datasets and students than its own.
     """
     rows = []
     for model, by_split in comparisons.items():
@@ -150,5 +150,6 @@ def agreement_table(agreements: dict[str, list[Agreement]], questions: list[str]
     tables = []
     for model, of_seeds in agreements.items():
         means = {name: np.mean([getattr(one, name) for one in of_seeds], axis=0) for name in measures}
-        tables.append(pd.DataFrame({"model": model, "rank": range(1, len(questions) + 1), "question": questions} | means))
+        columns = {"model": model, "rank": range(1, len(questions) + 1), "question": questions}
+        tables.append(pd.DataFrame(columns | means))
     return pd.concat(tables, ignore_index=True).astype({"answers": int})

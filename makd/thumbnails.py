@@ -16,7 +16,7 @@ GREY = (128, 128, 128)
 
 
 def square(path: str, px: int) -> Image.Image:
-    """A picture of the manifest, cut from the middle, RGB; grey where it is gone, which is no reason to lose a report."""
+    """A picture of the manifest, cut from the middle; grey where it is gone, which is no reason to lose a report."""
     try:
         return ImageOps.fit(load_rgb(main_checkout() / path), (px, px))
     except UserError:

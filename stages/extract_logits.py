@@ -194,6 +194,8 @@ def ask(
 
     from makd.devices import choose_device
     from makd.extraction import ask_missing
+    from makd.extraction_speed import Speed, keep_speed
+    from makd.machine import device_name
     from makd.prompts import render
     from makd.scorer import Scorer
     from makd.vlm import VLM
@@ -217,6 +219,7 @@ def ask(
     report = ask_missing(store, wanted, make_scorer, runtime, really=really)
     if really:
         print(f"{report.asked} questions asked")
+        keep_speed(store.folder, Speed(device_name(vlm.device), report.images, report.asked, report.seconds))
     if report.unreadable:
         print(f"{len(report.unreadable)} images could not be read, their answers stay empty:", file=sys.stderr)
         for reason in report.unreadable.values():

@@ -25,9 +25,7 @@ class Params(StageParams):
     extract_logits: ExtractLogitsParams
 
 
-def measure_costs(
-    params: Params, runtime: Runtime, *, manifest: Path, aspects: Path, prompt: Path, out: Path
-) -> None:
+def measure_costs(params: Params, runtime: Runtime, *, manifest: Path, aspects: Path, prompt: Path, out: Path) -> None:
     """Write a row a student into `out`; the teacher's cost is empty where no model was asked on this machine."""
     import pandas as pd
 
@@ -46,9 +44,7 @@ def measure_costs(
     n_train = int((images["split"] == "train").sum())
     rows = []
     for model in params.models:
-        rows.append(
-            student_costs(model, n_classes, n_questions, params.train, device=runtime.device, n_train=n_train)
-        )
+        rows.append(student_costs(model, n_classes, n_questions, params.train, device=runtime.device, n_train=n_train))
         print(
             f"{model}: {rows[-1]['baseline_train_seconds']:.3g} s an epoch, with aspects "
             f"{rows[-1]['train_ratio']:.3f} times that, in inference {rows[-1]['inference_ratio']:.3f} times",

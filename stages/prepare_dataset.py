@@ -186,7 +186,7 @@ def check_params(path: Path = PARAMS_FILE) -> None:
     """
     checked: dict[str, Any] = {}
     for stage in STAGES:
-        checked |= dict(importlib.import_module(f"stages.{stage}").Params.load(path))
+        checked = dict(importlib.import_module(f"stages.{stage}").Params.load(path)) | checked  # `report` has no types
     Runtime.load(path)
     unknown = sorted(set(read_params(path)) - set(checked) - {"runtime"})
     if unknown:
