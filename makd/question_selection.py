@@ -110,7 +110,7 @@ def pairs_of(p_yes: Float[np.ndarray, "of_class questions"]) -> Float[np.ndarray
     yes_and_answered = yes.T @ answered  # A_q is yes, and there is an answer to s
     counts = [both, yes_and_answered - both, yes_and_answered.T - both]
     counts.append(answered.T @ answered - sum(counts))
-    return np.maximum(np.stack(counts), 0)  # rounding may reach below 0
+    return np.asarray(np.maximum(np.stack(counts), 0))  # rounding may reach below 0
 
 
 def of_the_other(pairs: Float[np.ndarray, "4 questions others"]) -> Float[np.ndarray, "2 questions others"]:
