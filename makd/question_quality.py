@@ -115,7 +115,7 @@ def correlations(
     NaN on the diagonal, with fewer than MIN_COMMON_IMAGES such images, and for a constant question: of what hardly
     varies r is noise.
     """
-    r = pd.DataFrame(p_yes.astype(np.float64)).corr(min_periods=MIN_COMMON_IMAGES).to_numpy(copy=True)
+    r = np.array(pd.DataFrame(p_yes.astype(np.float64)).corr(min_periods=MIN_COMMON_IMAGES))
     np.fill_diagonal(r, np.nan)
     r[constant] = np.nan
     r[:, constant] = np.nan

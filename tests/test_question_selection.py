@@ -8,14 +8,14 @@ import pytest
 from sklearn.metrics import mutual_info_score
 
 from makd import question_selection
-from makd.question_selection import PSEUDO_IMAGES, information, rank_by_information
+from makd.question_selection import PSEUDO_IMAGES, greatest, information, rank_by_information
 
 NAN = np.nan
 SMALL = 1e-9
 
 
 def entropy(shares: list[float]) -> float:
-    return -sum(share * np.log2(share) for share in shares if share > 0)
+    return float(-sum(share * np.log2(share) for share in shares if share > 0))
 
 
 def shrunk_tables(images: list[tuple[list[float], int]]) -> dict[int, tuple[float, list[float]]]:
@@ -138,6 +138,12 @@ def test_a_question_that_tells_something_only_with_another_one_comes_next() -> N
 def test_equal_questions_keep_their_order() -> None:
     answers = np.random.default_rng(0).random((40, 1))
     assert list(rank_by_information(np.repeat(answers, 17, axis=1), FOUR_CLASSES)) == list(range(17))
+
+
+def test_what_differs_by_rounding_alone_is_equal() -> None:
+    assert 0.1 + 0.2 > 0.3
+    assert greatest(np.array([0.3, 0.2, 0.1 + 0.2, 0.3 - 1e-6]), [0, 1, 2, 3]) == [0, 2]
+    assert greatest(np.array([0.3, 0.2, 0.1 + 0.2]), [2, 1]) == [2]
 
 
 def test_noise_with_few_images_a_class_does_not_come_before_what_is_told_of_all() -> None:
