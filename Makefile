@@ -31,8 +31,9 @@ fix: .venv/installed  ## format, and mend what the linter can
 bench: .venv/installed  ## ratios measured side by side, into reports/benchmarks.json
 	python -m benchmarks
 
-bench-gpu: .venv/installed  ## the scorer at InternVL2-8B's sizes on a GPU
+bench-gpu: .venv/installed  ## the scorer at InternVL2-8B's sizes, and an epoch of StanfordCars' size, on a GPU
 	python -m benchmarks.gpu
+	python -m benchmarks.gpu_training
 
 preset: .venv/installed  ## make the params of a dataset of the paper yours: make preset NAME=oxford_pets
 	python -m tools.preset $(NAME)

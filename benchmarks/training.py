@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from makd.class_student import without_aspects
+from makd.costs import flops, parameters, random_pixels
 from makd.examples import TrainingExamples
 from makd.images import PictureFile, training_pictures
 from makd.interleaved import best_seconds
@@ -80,11 +80,6 @@ class Trainer:
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.optimizer.step()
-
-
-def random_pixels(n_images: int, px: int) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(256, (n_images, 3, px, px), dtype=torch.uint8, generator=generator)
 
 
 def makd_over_baseline(recipe: Recipe) -> float:
@@ -156,13 +151,7 @@ def class_only() -> dict[str, float]:
     """The student that ships over the plain one: parameters and FLOPs of ResNet-18 at 224 px."""
     plain = build_student("resnet18", N_CLASSES, 0, seed=0, model_args={}).eval()
     shipped = without_aspects(build_student("resnet18", N_CLASSES, N_QUESTIONS, seed=0, model_args={}).eval())
-    parameters, flops = [], []
-    for student in (shipped, plain):
-        parameters.append(sum(weights.numel() for weights in student.parameters()))
-        with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            student(torch.zeros(1, 3, 224, 224))
-        flops.append(counter.get_total_flops())
     return {
-        "train.shipped_over_plain_parameters": parameters[0] / parameters[1],
-        "train.shipped_over_plain_flops": flops[0] / flops[1],
+        "train.shipped_over_plain_parameters": parameters(shipped) / parameters(plain),
+        "train.shipped_over_plain_flops": flops(shipped, 224) / flops(plain, 224),
     }
