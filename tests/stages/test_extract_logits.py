@@ -345,7 +345,7 @@ def test_other_weights_and_another_scoring_rule_ask_all_anew(
     assert asked(capsys) == 30
     extract_logits(params(save_tiny_internvl(tmp_path / "other", seed=1)), RUNTIME, **files)
     assert asked(capsys) == 30
-    monkeypatch.setattr("makd.scoring_version.SCORING_VERSION", -1)
+    monkeypatch.setattr("makd.provenance.SCORING_VERSION", -1)
     extract_logits(params(model), RUNTIME, **files)
     assert asked(capsys) == 30
 
