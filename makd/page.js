@@ -51,7 +51,10 @@ const inView = new IntersectionObserver(
 
 /** Plotly takes a second to start on a slow machine, so it is inert text until the first plot is in view. */
 function startPlotly() {
-  if (!window.Plotly) document.head.append(make("script", { textContent: byId("plotly").textContent }));
+  if (window.Plotly) return;
+  const source = byId("plotly");
+  document.head.append(make("script", { textContent: source.textContent }));
+  source.remove();
 }
 
 function drawFirst(element) {
@@ -227,7 +230,7 @@ function setUpMap(side) {
 function showCloud(side) {
   const cloud = cloudOf(side);
   const n = cloud?.x.length ?? 0;
-  byId(`map-${side}-title`).textContent = `t-SNE of the answers of ${cloud?.name ?? `no ${side}`}, ${counted(n, "image")}`;
+  byId(`map-${side}-title`).textContent = `${cloud?.name ?? `no ${side}`}, t-SNE of ${counted(n, "image")}`;
   canvas(side).hidden = n === 0;
   const reason = canvas(side).parentElement.querySelector(".nothing");
   reason.hidden = n > 0;
@@ -446,8 +449,8 @@ function drawHistogram() {
   const ofClass = byClass[chosen("histogram-class")] ?? [];
   const ofAll = Array.from({ length: 10 }, (_, bin) => sum(byClass.map((counts) => counts[bin])));
   const groups = [
-    [chosenText("histogram-class"), ofClass, themed("makd")],
-    ["all classes", ofAll, themed("teacher")],
+    [chosenText("histogram-class"), ofClass, themed("teacher")],
+    ["all classes", ofAll, themed("unknown")],
   ];
   const traces = groups.map(([name, counts, colour]) => ({
     type: "bar",

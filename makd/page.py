@@ -236,7 +236,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.5g}") if math.isfinite(value) else None
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [item if isinstance(item, int | str) else plain(item) for item in value]  # a million P(yes)
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if is_dataclass(value):

@@ -6,9 +6,10 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator, sync_playwright
 from playwright.sync_api import Page as Tab
 
 from makd.page import (
@@ -30,7 +31,8 @@ from makd.page import (
 
 HOSTILE_CLASS = '<script>alert("x")</script>'
 HOSTILE_QUESTION = '<img src=x onerror=alert(1)> "& <b>bold</b>?'
-CLASSES = ["Hill Jay", HOSTILE_CLASS, "Lake Robin"]
+BOLD_CLASS = "<b>Lake</b> &lt; Robin"  # Plotly would print it bold
+CLASSES = ["Hill Jay", HOSTILE_CLASS, BOLD_CLASS]
 QUESTIONS = ["Is it red?", HOSTILE_QUESTION, "Has it a crest?"]
 STUDENTS = ["resnet10t", "vit_tiny"]
 KINDS = ["mended by makd", "both wrong"]
@@ -155,36 +157,79 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def mishaps() -> list[str]:
-    """What the browser complained of, asked the network for, or popped up; must be empty at the end of a test."""
+@pytest.fixture(scope="module")
+def record() -> list[str]:
+    """What the browser complained of, asked the network for, or popped up."""
     return []
 
 
 @pytest.fixture
-def open_page(browser: Browser, content: Page, tmp_path: Path, mishaps: list[str]) -> Iterator[Open]:
-    """Opens a page (by default `content`) from the disk, in a window of its own."""
-    contexts = []
+def mishaps(record: list[str]) -> Iterator[list[str]]:
+    """Must be empty at the end of a test."""
+    record.clear()
+    yield record
+    assert record == []
 
-    def open_page(page: Page = content, width: int = 1280, height: int = 900, **options: Any) -> Tab:
-        file = tmp_path / "index.html"
+
+@pytest.fixture(scope="module")
+def new_tab(browser: Browser, tmp_path_factory: pytest.TempPathFactory, record: list[str]) -> Open:
+    def new_tab(page: Page, width: int = 1280, height: int = 900, **options: Any) -> Tab:
+        file = tmp_path_factory.mktemp("reports") / "index.html"
         file.write_text(render_page(page), encoding="utf-8")
-        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
-        tab = contexts[-1].new_page()
-        tab.set_default_timeout(10_000)
-        tab.on("console", lambda message: mishaps.append(f"{message.type}: {message.text}"))
-        tab.on("pageerror", lambda error: mishaps.append(str(error)))
-        tab.on("dialog", lambda dialog: (mishaps.append(dialog.message), dialog.dismiss())[1])
-        allowed = (file.as_uri(), "data:")
-        tab.on("request", lambda request: request.url.startswith(allowed) or mishaps.append(request.url))
-        tab.route(lambda url: not url.startswith(allowed), lambda route: route.abort())
+
+        def dismiss(dialog: Dialog) -> None:
+            record.append(dialog.message)
+            dialog.dismiss()
+
+        def expected(url: str) -> bool:
+            return url.startswith((file.as_uri(), "data:"))
+
+        tab = browser.new_context(viewport={"width": width, "height": height}, **options).new_page()
+        tab.on("console", lambda message: record.append(f"{message.type}: {message.text}"))
+        tab.on("pageerror", lambda error: record.append(str(error)))
+        tab.on("dialog", dismiss)
+        tab.on("request", lambda request: None if expected(request.url) else record.append(request.url))
+        tab.route(lambda url: not expected(url), lambda route: route.abort())
         tab.goto(file.as_uri())
         return tab
 
+    return new_tab
+
+
+@pytest.fixture
+def open_page(new_tab: Open, mishaps: list[str]) -> Iterator[Open]:
+    """Opens a page from the disk in a window of its own."""
+    tabs: list[Tab] = []
+
+    def open_page(page: Page, **options: Any) -> Tab:
+        tabs.append(new_tab(page, **options))
+        return tabs[-1]
+
     yield open_page
-    for context in contexts:
-        context.close()
-    assert mishaps == []
+    for tab in tabs:
+        tab.context.close()
+
+
+@pytest.fixture(scope="module")
+def only_tab(new_tab: Open, content: Page) -> Tab:
+    return new_tab(content)
+
+
+@pytest.fixture
+def tab(only_tab: Tab, mishaps: list[str]) -> Tab:
+    """`content`, opened once for all tests, for starting Plotly takes a second; as when just opened, sorting apart."""
+    only_tab.emulate_media(color_scheme="light", reduced_motion="no-preference")
+    only_tab.mouse.move(0, 0)
+    only_tab.evaluate(
+        """() => {
+            document.activeElement.blur();
+            for (const menu of document.querySelectorAll("select")) {
+                menu.selectedIndex = 0;
+                menu.dispatchEvent(new Event("change"));
+            }
+        }"""
+    )
+    return only_tab
 
 
 def drawn(tab: Tab, id: str) -> list[dict[str, Any]]:
@@ -224,7 +269,8 @@ def assert_shown(tab: Tab, image: int, content: Page) -> None:
     """The tooltip shows this image, and both maps mark it."""
     tab.locator(f'#tip img[src="{content.embeddings.thumbnails[image]}"]').wait_for()
     for side in ("teacher", "student"):
-        assert ring(tab, side) == pytest.approx(spot(tab, side, image), abs=1.5)
+        point = spot(tab, side, image)  # scrolls there
+        assert ring(tab, side) == pytest.approx(point, abs=1.5)
 
 
 @pytest.mark.parametrize(
@@ -261,8 +307,7 @@ def test_equal_content_gives_equal_bytes_and_its_data_cannot_leave_the_script(co
     )
 
 
-def test_names_of_strangers_are_text_everywhere(open_page: Open, content: Page) -> None:
-    tab = open_page()
+def test_names_of_strangers_are_text_everywhere(tab: Tab, content: Page) -> None:
     assert HOSTILE_CLASS in tab.locator("#summary").inner_text()
     assert HOSTILE_CLASS in column(table_box(tab, "accuracy"), 1)
     assert HOSTILE_CLASS in tab.locator("#tsne-legend").inner_text()
@@ -283,6 +328,7 @@ def test_names_of_strangers_are_text_everywhere(open_page: Open, content: Page) 
     choose(tab, "Class", HOSTILE_CLASS)
     drawn(tab, "histogram")
     assert f"{HOSTILE_CLASS}, n = 5" in tab.locator("#histogram .legendtext").all_text_contents()
+    assert tab.locator(".plot tspan[style*='bold'], .plot a").count() == 0
     assert HOSTILE_CLASS in tab.locator(".card h3").all_inner_texts()
     assert HOSTILE_QUESTION in tab.locator(".card").first.inner_text()
     assert "alpha: 25.0  # <b>" in tab.locator("pre").inner_text()
@@ -291,8 +337,7 @@ def test_names_of_strangers_are_text_everywhere(open_page: Open, content: Page) 
     )
 
 
-def test_neither_foreign_scripts_nor_the_network_are_allowed(open_page: Open, mishaps: list[str]) -> None:
-    tab = open_page()
+def test_neither_foreign_scripts_nor_the_network_are_allowed(tab: Tab, mishaps: list[str]) -> None:
     tab.evaluate(
         "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.ran = 1'}))"
     )
@@ -304,8 +349,7 @@ def test_neither_foreign_scripts_nor_the_network_are_allowed(open_page: Open, mi
     mishaps.clear()
 
 
-def test_maps_are_coloured_by_class_and_by_answer(open_page: Open, content: Page) -> None:
-    tab = open_page()
+def test_maps_are_coloured_by_class_and_by_answer(tab: Tab, content: Page) -> None:
     marker = drawn(tab, "map-teacher")[0]["marker"]
     assert [marker["color"][i] == marker["color"][0] for i in range(4)] == [True, False, False, True]
     choose(tab, "Colour", "Is it red?")
@@ -318,12 +362,11 @@ def test_maps_are_coloured_by_class_and_by_answer(open_page: Open, content: Page
     assert "100 %" in tab.locator("#tsne-legend").inner_text()
 
 
-def test_student_menu_changes_the_map_and_what_the_tooltip_says(open_page: Open, content: Page) -> None:
-    tab = open_page()
+def test_student_menu_changes_the_map_and_what_the_tooltip_says(tab: Tab, content: Page) -> None:
     assert drawn(tab, "map-student")[0]["x"] == content.embeddings.students[0].x
     tab.locator("#tsne-student").select_option(label="vit_tiny")
     assert drawn(tab, "map-student")[0]["x"] == content.embeddings.students[1].x
-    assert "vit_tiny, 9 images" in tab.locator("#map-student-title").inner_text()
+    assert "vit_tiny, t-SNE of 9 images" in tab.locator("#map-student-title").inner_text()
     choose(tab, "Colour", "Has it a crest?")
     tab.mouse.move(*spot(tab, "student", 2))
     assert_shown(tab, 2, content)
@@ -336,8 +379,7 @@ def test_student_menu_changes_the_map_and_what_the_tooltip_says(open_page: Open,
     tab.locator("#tip").get_by_text("teacher no answer").wait_for()
 
 
-def test_pointing_at_an_image_shows_it_and_marks_it_on_both_maps(open_page: Open, content: Page) -> None:
-    tab = open_page()
+def test_pointing_at_an_image_shows_it_and_marks_it_on_both_maps(tab: Tab, content: Page) -> None:
     for side, number in (("teacher", 4), ("student", 7)):
         tab.mouse.move(*spot(tab, side, number))
         assert_shown(tab, number, content)
@@ -346,8 +388,7 @@ def test_pointing_at_an_image_shows_it_and_marks_it_on_both_maps(open_page: Open
     assert tab.locator(".ring:visible").count() == 0
 
 
-def test_arrow_keys_walk_through_the_images(open_page: Open, content: Page) -> None:
-    tab = open_page()
+def test_arrow_keys_walk_through_the_images(tab: Tab, content: Page) -> None:
     drawn(tab, "map-teacher")
     drawn(tab, "map-student")
     tab.locator("#map-teacher").focus()
@@ -366,27 +407,28 @@ def test_arrow_keys_walk_through_the_images(open_page: Open, content: Page) -> N
     assert tab.locator("#tip img").count() == 0
 
 
-def test_zoomed_maps_keep_the_mark_on_its_point(open_page: Open, content: Page) -> None:
-    tab = open_page()
+def test_zoomed_maps_keep_the_mark_on_its_point(tab: Tab, content: Page) -> None:
     x, y = spot(tab, "teacher", 4)
     tab.mouse.move(x - 60, y - 60)
     tab.mouse.down()
     tab.mouse.move(x + 60, y + 90, steps=4)
     tab.mouse.up()
-    tab.wait_for_function("document.getElementById('map-teacher').layout.xaxis.range[1] < 20")
+    tab.wait_for_function("() => document.getElementById('map-teacher').layout.xaxis.range[1] < 20")
     tab.locator("#map-student").focus()
     tab.keyboard.press("Home")
-    tab.keyboard.press("ArrowUp")
-    tab.keyboard.press("ArrowUp")
-    tab.keyboard.press("ArrowUp")
-    tab.keyboard.press("ArrowUp")
+    for _ in range(4):
+        tab.keyboard.press("ArrowUp")
+    assert_shown(tab, 4, content)
+    tab.evaluate("Plotly.relayout('map-teacher', {'xaxis.range': [5, 18], 'yaxis.range': [8, 14]})")
     assert_shown(tab, 4, content)
     tab.keyboard.press("Home")
     assert tab.locator(".ring:visible").count() == 1  # out of sight on the enlarged map
+    tab.mouse.dblclick(x, y)
+    tab.wait_for_function("() => document.getElementById('map-teacher').layout.xaxis.range[1] > 20")
 
 
 def test_on_a_phone_a_tap_shows_the_image_and_nothing_is_wider_than_the_screen(open_page: Open, content: Page) -> None:
-    tab = open_page(width=390, height=844, has_touch=True, is_mobile=True)
+    tab = open_page(content, width=390, height=844, has_touch=True, is_mobile=True)
     for plot in ("curves", "map-teacher", "map-student", "means", "histogram", "calibration"):
         drawn(tab, plot)
         assert tab.locator(f"#{plot} .main-svg").first.evaluate("e => e.clientWidth") >= 300
@@ -402,8 +444,7 @@ def test_on_a_phone_a_tap_shows_the_image_and_nothing_is_wider_than_the_screen(o
     assert tab.locator("#tip img").count() == 0
 
 
-def test_training_curves_show_runs_and_their_mean_in_the_colours_of_the_arms(open_page: Open) -> None:
-    tab = open_page()
+def test_training_curves_show_runs_and_their_mean_in_the_colours_of_the_arms(tab: Tab) -> None:
     traces = drawn(tab, "curves")
     assert [trace["y"] for trace in traces[:3]] == [[10, 20, 30], [12, 22, 30], [11, 21, 30]]
     assert traces[2]["name"] == "baseline, mean of 2 seeds"
@@ -416,23 +457,21 @@ def test_training_curves_show_runs_and_their_mean_in_the_colours_of_the_arms(ope
     assert tab.locator("#curves-title").inner_text() == "resnet10t, 2 runs: aspect loss, nats"
 
 
-def test_answers_by_class_are_sorted_by_the_teacher_and_named_in_words(open_page: Open) -> None:
-    tab = open_page()
+def test_answers_by_class_are_sorted_by_the_teacher_and_named_in_words(tab: Tab) -> None:
     assert [trace["x"] for trace in drawn(tab, "means")] == [[90, 50, 20], [89, 50, 21]]
-    assert tab.locator("#means .ytick").all_text_contents() == [HOSTILE_CLASS, "Lake Robin", "Hill Jay"]
+    assert tab.locator("#means .ytick").all_text_contents() == [HOSTILE_CLASS, BOLD_CLASS, "Hill Jay"]
     choose(tab, "Question", "Has it a crest?")
     assert [trace["x"] for trace in drawn(tab, "means")] == [[60, 40, None], [60, 40, None]]
     choose(tab, "Question", HOSTILE_QUESTION)
     choose(tab, "Beside the teacher", "vit_tiny, 30 images")
     assert [trace["x"] for trace in drawn(tab, "means")] == [[70, 10, 5], [72, 10, 5]]
     words = tab.locator("#means-words").inner_text()
-    assert "teacher, 90 images: highest for Lake Robin (70 %), lowest for <script>" in words
-    assert "vit_tiny, 30 images: highest for Lake Robin (72 %)" in words
+    assert f"teacher, 90 images: highest for {BOLD_CLASS} (70 %), lowest for <script>" in words
+    assert f"vit_tiny, 30 images: highest for {BOLD_CLASS} (72 %)" in words
 
 
-def test_histogram_compares_a_class_with_all(open_page: Open) -> None:
-    tab = open_page()
-    choose(tab, "Class", "Lake Robin")
+def test_histogram_compares_a_class_with_all(tab: Tab) -> None:
+    choose(tab, "Class", BOLD_CLASS)
     of_class, of_all = drawn(tab, "histogram")
     assert of_class["y"] == [40, 0, 0, 0, 0, 0, 0, 0, 20, 40]
     assert of_all["y"] == pytest.approx([25, 0, 0, 0, 0, 0, 0, 0, 25, 50])
@@ -440,16 +479,15 @@ def test_histogram_compares_a_class_with_all(open_page: Open) -> None:
     assert drawn(tab, "histogram")[0]["y"] == pytest.approx([50, 0, 0, 0, 0, 0, 0, 0, 100 / 6, 100 / 3])
 
 
-def test_calibration_stands_against_the_diagonal(open_page: Open) -> None:
-    diagonal, *students = drawn(open_page(), "calibration")
+def test_calibration_stands_against_the_diagonal(tab: Tab) -> None:
+    diagonal, *students = drawn(tab, "calibration")
     assert diagonal["x"] == diagonal["y"] == [0, 100]
     assert [student["name"] for student in students] == ["resnet10t, n = 1,000", "vit_tiny, n = 1,000"]
     assert students[0]["y"] == [2, 55, 99]
     assert students[0]["marker"]["size"][1] < students[0]["marker"]["size"][2]
 
 
-def test_tables_sort_numbers_texts_and_flags_with_the_empty_last(open_page: Open) -> None:
-    tab = open_page()
+def test_tables_sort_numbers_texts_and_flags_with_the_empty_last(tab: Tab) -> None:
     box = table_box(tab, "accuracy")
     name, gap, odd = box.locator("th").all()
     gap.get_by_role("button").click()
@@ -468,8 +506,7 @@ def test_tables_sort_numbers_texts_and_flags_with_the_empty_last(open_page: Open
     assert gap.get_attribute("title") == "makd − baseline"
 
 
-def test_long_tables_show_their_first_rows_in_every_order(open_page: Open) -> None:
-    tab = open_page()
+def test_long_tables_show_their_first_rows_in_every_order(tab: Tab) -> None:
     box = table_box(tab, "classes")
     assert len(column(box, 1)) == 4
     box.locator("th").nth(1).get_by_role("button").click()
@@ -483,8 +520,7 @@ def test_long_tables_show_their_first_rows_in_every_order(open_page: Open) -> No
     assert len(column(box, 1)) == 4
 
 
-def test_tables_stand_in_their_sections(open_page: Open) -> None:
-    tab = open_page()
+def test_tables_stand_in_their_sections(tab: Tab) -> None:
     where = {
         id: table_box(tab, id).locator("xpath=ancestor::section").get_attribute("id")
         for id in ("confusions", "mine", "costs")
@@ -495,8 +531,7 @@ def test_tables_stand_in_their_sections(open_page: Open) -> None:
     assert all(tab.locator(f"section{link.get_attribute('href')}").count() == 1 for link in links)
 
 
-def test_cards_are_paged_and_filtered(open_page: Open) -> None:
-    tab = open_page()
+def test_cards_are_paged_and_filtered(tab: Tab) -> None:
     titles = tab.locator(".card .path")
     above, below = tab.locator(".pager").all()
     assert titles.all_inner_texts() == [f"test/{i:02d}.png" for i in range(12)]
@@ -512,8 +547,7 @@ def test_cards_are_paged_and_filtered(open_page: Open) -> None:
     assert titles.all_inner_texts() == [f"test/{i:02d}.png" for i in range(1, 24, 2)]
 
 
-def test_a_card_says_what_each_student_sees(open_page: Open) -> None:
-    tab = open_page()
+def test_a_card_says_what_each_student_sees(tab: Tab) -> None:
     first = tab.locator(".card").first
     assert first.locator("img").get_attribute("src") == image(0)
     verdicts = first.locator(".verdicts li")
@@ -530,20 +564,19 @@ def test_a_card_says_what_each_student_sees(open_page: Open) -> None:
     assert bars.last.locator(".number-of").all_inner_texts()[0] == "–"
 
 
-def test_the_dark_scheme_reaches_plots_that_stand(open_page: Open) -> None:
-    tab = open_page(color_scheme="light")
+def test_the_dark_scheme_reaches_plots_that_stand(tab: Tab) -> None:
     ink = "document.getElementById('curves').layout.font.color"
     drawn(tab, "curves")
     light = tab.evaluate(ink), tab.evaluate("getComputedStyle(document.body).backgroundColor")
     tab.emulate_media(color_scheme="dark")
-    tab.wait_for_function(f"{ink} !== '{light[0]}'")
+    tab.wait_for_function(f"light => {ink} !== light", arg=light[0])
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != light[1]
     assert drawn(tab, "curves")[0]["line"]["color"] != "#0072b2"
 
 
-def test_menus_have_labels_headings_are_in_order_and_motion_can_be_reduced(open_page: Open) -> None:
-    tab = open_page(reduced_motion="reduce")
+def test_menus_have_labels_headings_are_in_order_and_motion_can_be_reduced(tab: Tab) -> None:
     assert tab.evaluate("[...document.querySelectorAll('select')].every(menu => menu.labels.length === 1)")
+    tab.emulate_media(reduced_motion="reduce")
     levels = tab.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(heading => Number(heading.tagName[1]))")
     assert levels[0] == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
@@ -573,27 +606,31 @@ def test_a_map_without_points_says_why(open_page: Open, content: Page) -> None:
     assert not tab.locator("#tsne-student").is_visible()
 
 
-@pytest.mark.parametrize("missing", ["questions", "students", "curves", "histogram"])
+@pytest.mark.parametrize("missing", ["questions", "students"])
 def test_parts_may_be_missing(open_page: Open, content: Page, missing: str) -> None:
     no_answers = [replace(one, p_yes=[]) for one in (content.embeddings.teacher, *content.embeddings.students)]
-    changes: dict[str, Page] = {
+    without = {
         "questions": replace(
             content,
             questions=[],
             embeddings=replace(content.embeddings, teacher=no_answers[0], students=no_answers[1:]),
+            curves=[replace(content.curves[0], values={})],
         ),
         "students": replace(
             content,
             students=[],
-            embeddings=replace(content.embeddings, students=[], predicted=[]),
-            class_means=replace(content.class_means, sources=["teacher"]),
+            embeddings=replace(content.embeddings, students=[], predicted=[], thumbnails=[]),
+            class_means=replace(content.class_means, sources=["teacher, 90 images"], histogram=[]),
             calibrations=[],
         ),
-        "curves": replace(content, curves=[replace(content.curves[0], values={})]),
-        "histogram": replace(content, class_means=replace(content.class_means, histogram=[])),
     }
-    tab = open_page(changes[missing])
-    tab.mouse.move(*spot(tab, "teacher", 3)) if missing != "students" else drawn(tab, "map-teacher")
+    tab = open_page(without[missing])
+    tab.mouse.move(*spot(tab, "teacher", 3))
+    tab.locator("#tip").get_by_text("test/<i>3.png").wait_for()
+    if missing == "questions":
+        tab.locator("#curves").scroll_into_view_if_needed()
+    else:
+        assert len(drawn(tab, "means")) == 1
     assert tab.locator(".card").count() == 12
 
 
@@ -615,10 +652,11 @@ def test_a_page_of_two_thousand_images_is_small_and_opens_at_once(open_page: Ope
     )
     questions = [f"Is it of kind {q}?" for q in range(n_questions)]
     page = replace(content, embeddings=embeddings, questions=questions, students=[f"s{i}" for i in range(n_students)])
-    assert len(render_page(page).encode()) < 15e6
     tab = open_page(page)
-    until_usable = tab.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
-    assert until_usable < 2000  # ms
+    opened = tab.evaluate("performance.getEntriesByType('navigation')[0].toJSON()")
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert opened["domContentLoadedEventEnd"] < 2000 * busy  # ms, until all but the plots can be used
+    assert Path(urlsplit(tab.url).path).stat().st_size < 15e6
     assert len(drawn(tab, "map-student")[0]["x"]) == n
     choose(tab, "Colour", "Is it of kind 3?")
     assert drawn(tab, "map-student")[0]["marker"]["symbol"] == "circle"
