@@ -128,9 +128,10 @@ def page_curves(training: pd.DataFrame) -> list[Curve]:
 
 
 def page_calibrations(calibration: pd.DataFrame) -> list[Calibration]:
+    """In percent."""
     known = calibration[calibration["answers"] > 0]
     return [
-        Calibration(model, rows["student"].tolist(), rows["teacher"].tolist(), rows["answers"].tolist())
+        Calibration(model, (100 * rows["student"]).tolist(), (100 * rows["teacher"]).tolist(), rows["answers"].tolist())
         for model, rows in known.groupby("model", sort=False)
     ]
 

@@ -30,6 +30,11 @@ def number(key: str, label: str, decimals: int = 3, hint: str = "") -> Column:
     return Column(key, label, "number", decimals, hint)
 
 
+def points(key: str, label: str, hint: str = "") -> Column:
+    """Percentage points, with their sign."""
+    return Column(key, label, "number", 1, hint, signed=True)
+
+
 MODEL = Column("model", "student")
 QUESTION = [Column("rank", "rank", "integer"), Column("question", "question")]
 TABLES: dict[str, tuple[str, str, list[Column]]] = {
@@ -44,10 +49,10 @@ TABLES: dict[str, tuple[str, str, list[Column]]] = {
             percent("baseline_std", "± std"),
             percent("makd", "makd", "cross-entropy plus alpha times the aspect loss"),
             percent("makd_std", "± std"),
-            number("gap", "gap", 1, "makd − baseline, percentage points"),
+            points("gap", "gap, points", "makd − baseline, percentage points"),
             number("gap_std", "± std", 1),
-            number("gap_low", "from", 1, "paired 95 % bootstrap interval of the gap over the test images"),
-            number("gap_high", "to", 1),
+            points("gap_low", "from", "paired 95 % bootstrap interval of the gap over the test images"),
+            points("gap_high", "to"),
             Column("p_value", "p", "p", hint="McNemar's exact test; with several seeds the sign test over the images"),
             percent("baseline_macro_f1", "macro F1, baseline", "mean of the F1 of the classes"),
             percent("makd_macro_f1", "macro F1, makd"),
@@ -106,7 +111,7 @@ TABLES: dict[str, tuple[str, str, list[Column]]] = {
             Column("test_images", "test images", "integer"),
             percent("baseline", "baseline"),
             percent("makd", "makd"),
-            number("change", "change", 1),
+            points("change", "change, points"),
         ],
     ),
     "confusions": (
@@ -119,7 +124,7 @@ TABLES: dict[str, tuple[str, str, list[Column]]] = {
             Column("predicted_class", "taken for"),
             percent("baseline", "baseline"),
             percent("makd", "makd"),
-            number("change", "change", 1),
+            points("change", "change, points"),
         ],
     ),
     "costs": (
