@@ -7,11 +7,20 @@ import pandas as pd
 from makd.page import Column, Table
 
 ROWS_SHOWN = 20
+CONFUSIONS_A_SIDE = 30
 
 
 def page_tables(tables: dict[str, pd.DataFrame]) -> list[Table]:
-    """Those of TABLES that there are, by the names of their CSV files."""
-    return [page_table(name, tables[name], *TABLES[name]) for name in TABLES if name in tables]
+    """Those of TABLES that there are, by the names of their CSV files; of the confusions, those that moved most."""
+    shown = tables | {"confusions": most_moved(tables["confusions"])}
+    return [page_table(name, shown[name], *TABLES[name]) for name in TABLES if name in shown]
+
+
+def most_moved(confusions: pd.DataFrame) -> pd.DataFrame:
+    """The first and the last rows of each model: two hundred classes have thousands of pairs."""
+    of_models = confusions.groupby("model", sort=False)
+    first, last = of_models.head(CONFUSIONS_A_SIDE), of_models.tail(CONFUSIONS_A_SIDE)
+    return confusions.loc[first.index.union(last.index)]
 
 
 def page_table(name: str, table: pd.DataFrame, title: str, caption: str, columns: Sequence[Column]) -> Table:
@@ -117,7 +126,7 @@ TABLES: dict[str, tuple[str, str, list[Column]]] = {
     "confusions": (
         "Which confusions moved",
         "Percent of the true class's test images, means over the seeds. Sorted by change: what makd mended comes "
-        "first, what it spoilt last.",
+        f"first, what it spoilt last; at most {CONFUSIONS_A_SIDE} of each and student, reports/confusions.csv has all.",
         [
             MODEL,
             Column("true_class", "true class"),

@@ -47,7 +47,7 @@ def test_the_code_of_a_document_runs(
 ) -> None:
     code = blocks(document)
     monkeypatch.chdir(project)
-    exec(compile(code, document, "exec"), {})  # noqa: S102
+    exec(compile(code, document, "exec"), {})
     if "print" in code:
         assert "class 000" in capsys.readouterr().out
 
