@@ -129,7 +129,7 @@ def test_every_file_of_the_contract_is_there(checkout: Checkout) -> None:
     ]
     files = ["model.safetensors", "config.json", "history.csv", "predictions.parquet"]
     expected = [f"data/{name}" for name in names] + [f"{run}/{file}" for run in runs for file in files]
-    expected += [f"reports/{name}" for name in ("metrics.json", "accuracy.csv", "figures/tsne.png")]
+    expected += [f"reports/{name}" for name in ("metrics.json", "accuracy.csv", "costs.csv", "figures/tsne.png", "index.html")]
     assert not [name for name in expected if not checkout.path(name).is_file()]
     table = pd.read_parquet(checkout.path("data/aspects.parquet"))
     assert table.shape == (N_IMAGES, 5 + SMALL["n_questions"])
@@ -143,7 +143,7 @@ def test_a_second_run_checks_the_images_and_no_more(checkout: Checkout) -> None:
 
 def test_an_ablation_of_alpha_trains_the_makd_arm_alone(checkout: Checkout) -> None:
     output = checkout.run("dvc", "exp", "run", "-S", "alpha=77")
-    assert stages_run(output) == {"prepare_dataset", f"train@{MODEL}-0", f"train@{MODEL}-1", "evaluate"}
+    assert stages_run(output) == {"prepare_dataset", f"train@{MODEL}-0", f"train@{MODEL}-1", "evaluate", "report"}
     assert asked(output) == 0
     checkout.restore()
 
