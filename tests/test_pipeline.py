@@ -145,6 +145,9 @@ def test_an_ablation_of_alpha_trains_the_makd_arm_alone(checkout: Checkout) -> N
     output = checkout.run("dvc", "exp", "run", "-S", "alpha=77")
     assert stages_run(output) == {"prepare_dataset", f"train@{MODEL}-0", f"train@{MODEL}-1", "evaluate", "report"}
     assert asked(output) == 0
+    moved = checkout.run("dvc", "metrics", "diff")
+    for what in ("test.gap", "classes.", "questions."):
+        assert re.search(rf"^reports/\w+\.json +{'models' if what == 'test.gap' else MODEL}.*{what}", moved, re.M), moved
     checkout.restore()
 
 
