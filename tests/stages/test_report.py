@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import stages.report
 from makd.errors import UserError
 from makd.params import read_params, validate
 from makd.runtime import Runtime
@@ -25,6 +26,12 @@ RUNTIME = Runtime(workers=2, progress=False)
 @pytest.fixture
 def made_up(tmp_path: Path) -> MadeUpRuns:
     return MadeUpRuns(tmp_path).write()
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page alone: figures take seconds."""
+    monkeypatch.setattr(stages.report, "draw", lambda *_: None)
 
 
 def params_of(made_up: MadeUpRuns, **changes: object) -> Params:
@@ -64,7 +71,7 @@ def test_page_and_figures_are_written_without_a_warning(
     assert re.search(r"index\.html: \d\.\d MB; open it in a browser", capsys.readouterr().out)
 
 
-def test_the_page_says_what_the_tables_say(made_up: MadeUpRuns) -> None:
+def test_the_page_says_what_the_tables_say(made_up: MadeUpRuns, undrawn: None) -> None:
     write_truth(made_up)
     text = (run(made_up) / "index.html").read_text()
     for words in ("makd on birds", *made_up.models, *made_up.classes, *made_up.questions, "a GPU", "source commit"):
@@ -83,6 +90,7 @@ def test_the_tsne_is_of_the_run_in_its_title(made_up: MadeUpRuns, monkeypatch: p
 
     monkeypatch.setattr("makd.tsne_figure.tsne_figure", spy)
     monkeypatch.setattr("makd.figures.save_figure", lambda *_: None)
+    monkeypatch.setattr(stages.report, "page", lambda *_: "")
     run(made_up, models=made_up.models[::-1], seeds=made_up.seeds[::-1])
     ((answers, names),) = drawn
     assert names == {"student": made_up.models[1], "name": f"{made_up.models[1]}, seed 1"}
@@ -107,12 +115,14 @@ def test_the_questions_shown_by_class_are_those_that_the_class_tells_most_of(
 
     monkeypatch.setattr("makd.aspect_figures.class_means_figure", spy)
     monkeypatch.setattr("makd.figures.save_figure", lambda *_: None)
+    monkeypatch.setattr(stages.report, "page", lambda *_: "")
     run(made_up)
     assert (chosen[0][0], chosen[0][-1]) == (3, 0)
     assert sorted(chosen[0]) == [0, 1, 2, 3]
 
 
-def test_a_second_run_gives_the_same_bytes(made_up: MadeUpRuns) -> None:
+def test_a_second_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    made_up = MadeUpRuns(tmp_path, models=("resnet10t",), seeds=(0,)).write()
     first = files_below(run(made_up))
     shutil.rmtree(made_up.root / "page")
     assert files_below(run(made_up)) == first
@@ -161,24 +171,25 @@ def test_a_teacher_that_was_asked_about_no_test_image_leaves_gaps_in_the_report(
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_teacher_that_said_nothing_at_all_leaves_a_report(made_up: MadeUpRuns) -> None:
+def test_a_teacher_that_said_nothing_at_all_leaves_a_report(tmp_path: Path) -> None:
+    made_up = MadeUpRuns(tmp_path, models=("resnet10t",), seeds=(0,)).write()
     made_up.p_yes[:] = np.nan
     made_up.save_answers()
     assert len(files_below(run(made_up))) == 1 + len(FIGURES)
 
 
 @pytest.mark.filterwarnings("error")
-def test_students_that_are_always_right_have_a_report(made_up: MadeUpRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_students_that_are_always_right_have_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no confusion to show, and one kind of card."""
     monkeypatch.setattr("tests.made_up_runs.ARM_SKILL", {"baseline": 50.0, "makd": 50.0})
-    made_up.write()
+    made_up = MadeUpRuns(tmp_path, models=("resnet10t",)).write()
     text = (run(made_up) / "index.html").read_text()
     assert "the gap is +0.0 ± 0.0 points" in text
     assert "both right" in text
     assert "mended by makd" not in text
 
 
-def test_texts_of_strangers_are_no_markup(tmp_path: Path) -> None:
+def test_texts_of_strangers_are_no_markup(tmp_path: Path, undrawn: None) -> None:
     made_up = MadeUpRuns(tmp_path, models=("resnet10t",), seeds=(0,))
     made_up.classes[1] = "<script>alert(1)</script>"
     made_up.questions[0] = "</script><b>Is it $5?"
@@ -187,7 +198,7 @@ def test_texts_of_strangers_are_no_markup(tmp_path: Path) -> None:
     assert "</script><b>" not in text
 
 
-def test_only_what_evaluate_found_is_drawn(made_up: MadeUpRuns) -> None:
+def test_only_what_evaluate_found_is_drawn(made_up: MadeUpRuns, undrawn: None) -> None:
     run(made_up)
     (made_up.root / "reports/embeddings.parquet").unlink()
     with pytest.raises(UserError, match=r"embeddings\.parquet .*; run: dvc repro --force evaluate"):
