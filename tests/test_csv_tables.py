@@ -45,6 +45,14 @@ def test_numbers_counts_and_truths_come_back_as_such(tmp_path: Path) -> None:
     assert found["closest_question"].tolist() == pytest.approx([3, np.nan], nan_ok=True)
 
 
+@pytest.mark.parametrize("values", [[100.0, 50.0], [-3.0, 0.0], [1e7, 1e-9], [1.0, np.nan], [123456789.0, 2.0]])
+def test_numbers_come_back_as_floats_though_all_are_whole(tmp_path: Path, values: list[float]) -> None:
+    found = round_trip(pd.DataFrame({"makd": values, "seed": [1, 2]}), tmp_path / "a.csv")
+    assert found["makd"].dtype == np.float64
+    assert found["makd"].tolist() == pytest.approx(values, rel=1e-5, nan_ok=True)
+    assert found["seed"].dtype == np.int64
+
+
 def test_a_table_without_rows_keeps_its_columns(tmp_path: Path) -> None:
     found = round_trip(pd.DataFrame({"model": [], "change": []}), tmp_path / "a.csv")
     assert list(found.columns) == ["model", "change"]
