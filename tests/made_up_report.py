@@ -65,9 +65,12 @@ def write_truth(made_up: MadeUpRuns) -> None:
 
 def write_costs(path: Path, models: tuple[str, ...]) -> None:
     """As `measure_costs` does where the teacher was asked."""
-    numbers = ("baseline_parameters", "makd_parameters", "baseline_mflop", "makd_mflop", "baseline_train_seconds")
-    numbers += ("makd_train_seconds", "train_ratio", "baseline_images_per_second", "makd_images_per_second")
-    numbers += ("inference_ratio", "extraction_images", "extraction_questions", "extraction_seconds")
+    numbers = [
+        *("baseline_parameters", "makd_parameters", "baseline_mflop", "makd_mflop"),
+        *("baseline_train_seconds", "makd_train_seconds", "train_ratio"),
+        *("baseline_images_per_second", "makd_images_per_second", "inference_ratio"),
+        *("extraction_images", "extraction_questions", "extraction_seconds"),
+    ]
     table = pd.DataFrame({"model": models, **{name: float(position + 1) for position, name in enumerate(numbers)}})
     path.parent.mkdir(parents=True, exist_ok=True)
     table.assign(device="a CPU", extraction_device="a GPU").to_csv(path, index=False)

@@ -113,7 +113,7 @@ def test_of_many_classes_the_extremes_are_named() -> None:
         figure = class_means_figure(means, [0], 1200)
     labels = figure.axes[0].get_xticklabels()
     assert [label.get_text() for label in labels] == ["highest: class 199", "lowest: class 0"]
-    assert [label.get_ha() for label in labels] == ["left", "right"]
+    assert [label.get_horizontalalignment() for label in labels] == ["left", "right"]
     assert len(bars(figure.axes[0])) == 200
 
 

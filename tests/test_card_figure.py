@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from makd.card_figure import SHOWN, card_figure
@@ -48,7 +49,7 @@ def test_bars_are_the_answers_of_the_student_and_of_the_teacher(data: ReportData
     with figure_style():
         figure = card_figure(data, cards, name="x")
     for axes, card in zip(figure.axes[1::2], cards, strict=False):
-        lengths = [bar.get_width() for bar in axes.patches]
+        lengths = [bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)]
         student, teacher = data.p_yes("resnet10t")[card.row], data.teacher_on_test[card.row]
         assert lengths == pytest.approx([*student[card.questions], *teacher[card.questions]])
         assert [label.get_text() for label in axes.get_yticklabels()] == [data.questions[q] for q in card.questions]

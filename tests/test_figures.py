@@ -59,8 +59,8 @@ def test_accuracy_figure_shows_every_seed_and_says_how_many_images(n_seeds: int)
         of_runs.query("model == 'resnet18' and arm == @arm")["test_accuracy"].to_numpy() for arm in ("baseline", "makd")
     )
     assert left.lines[0].get_xdata() == pytest.approx(baseline)
-    intervals = [line.get_xdata() for line in right.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 2.5]
-    assert [list(interval) for interval in intervals] == [[2, 8], [-1, 3]]
+    intervals = [np.asarray(line.get_xdata()).tolist() for line in right.lines if line.get_linewidth() == 2.5]
+    assert intervals == [[2, 8], [-1, 3]]
     assert right.lines[1].get_xdata() == pytest.approx(makd - baseline)
     assert right.texts[0].get_text().startswith(f"{np.mean(makd - baseline):+.1f}")
     legend = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -15,7 +15,7 @@ SMALL = 1e-9
 
 
 def entropy(shares: list[float]) -> float:
-    return -sum(share * np.log2(share) for share in shares if share > 0)
+    return float(-sum(share * np.log2(share) for share in shares if share > 0))
 
 
 def shrunk_tables(images: list[tuple[list[float], int]]) -> dict[int, tuple[float, list[float]]]:

@@ -13,7 +13,7 @@ from tests.made_up_runs import MadeUpRuns
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> MadeUpRuns:
     made_up = MadeUpRuns(tmp_path_factory.mktemp("data")).write()
-    made_up.p_yes[3] = np.nan
+    made_up.p_yes[3] = made_up.p_yes[4, 0] = np.nan
     made_up.save_answers()
     return made_up
 

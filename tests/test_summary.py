@@ -68,7 +68,13 @@ def test_the_least_learned_question_is_named() -> None:
 
 
 def test_flags_are_counted_by_kind() -> None:
-    flags = ["constant", "redundant with 1 (r = 0.97); tells nothing about the class", NAN, "constant", NAN]
+    flags: list[str | float] = [
+        "constant",
+        "redundant with 1 (r = 0.97); tells nothing about the class",
+        NAN,
+        "constant",
+        NAN,
+    ]
     words = question_words(flagged(*flags), "absent")
     assert words == "3 of 5 questions are flagged (2 “constant”, 1 “redundant”, 1 “tells nothing”)."
     assert question_words(flagged(NAN, NAN), "absent") == "0 of 2 questions are flagged."
