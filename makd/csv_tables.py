@@ -28,7 +28,13 @@ TEXTS = (
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Six significant digits; an empty cell where there is no number."""
     with atomic_write(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        table.to_csv(temporary, index=False, float_format=six_digits, lineterminator="\n")
+
+
+def six_digits(value: float) -> str:
+    """With a point where all digits are before it: else a column of whole numbers would come back as integers."""
+    text = f"{value:.6g}"
+    return f"{text}.0" if text.removeprefix("-").isdigit() else text
 
 
 def read_csv(path: Path, mending: str) -> pd.DataFrame:

@@ -86,7 +86,8 @@ def page_cards(chosen: list[ImageCard], data: ReportData, workers: int) -> list[
     def verdict(model: str, arm: str, row: int) -> Verdict:
         p = p_class[model, arm][row]
         predicted = int(p.argmax())
-        return Verdict(model, arm, data.class_names[predicted], percents(p.max()), predicted == data.test_labels[row])
+        right = predicted == int(data.test_labels[row])
+        return Verdict(model, arm, data.class_names[predicted], percents(p.max()), right)
 
     return [
         Card(

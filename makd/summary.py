@@ -56,9 +56,11 @@ def class_words(model: str, classes: pd.DataFrame) -> str:
     tested = classes[classes["test_images"] > 0]
     change = tested["change"]
     best, worst = tested.loc[change.idxmax()], tested.loc[change.idxmin()]
+    gaining, losing = int((change > 0).sum()), int((change < 0).sum())
     return (
-        f"{model}: {int((change > 0).sum())} classes gain, {int((change < 0).sum())} lose; most {best['class']} "
-        f"({best['change']:+.1f} points) and {worst['class']} ({worst['change']:+.1f})."
+        f"{model}: {counted(gaining, 'class', 'classes')} {'gains' if gaining == 1 else 'gain'}, {losing} "
+        f"{'loses' if losing == 1 else 'lose'}; most {best['class']} ({best['change']:+.1f} points) and "
+        f"{worst['class']} ({worst['change']:+.1f})."
     )
 
 

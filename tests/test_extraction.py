@@ -105,6 +105,24 @@ def test_every_image_gets_its_own_answers(store: AnswerStore, images: pd.Series)
     np.testing.assert_array_equal(found.z_no, np.tile([50.0, 100, 150], (10, 1)))
 
 
+def test_the_report_has_the_images_and_the_seconds_that_asking_took(
+    store: AnswerStore, images: pd.Series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that only the model moves: two seconds an image of six, twice, for new questions come later."""
+    now = [0.0]
+    score = FakeScorer.score
+
+    def slow(self: FakeScorer, batch: Sequence[dict[str, torch.Tensor]]) -> torch.Tensor:
+        now[0] += 2 * len(batch)
+        return score(self, batch)
+
+    monkeypatch.setattr(FakeScorer, "score", slow)
+    monkeypatch.setattr("makd.extraction.time.perf_counter", lambda: now[0])
+    ask(store, images[:6], QUESTIONS[:2])
+    _, report = ask(store, images[:9], QUESTIONS)
+    assert (report.images, report.asked, report.seconds) == (9, 6 + 9, 18)
+
+
 def test_worker_processes_find_the_same(store: AnswerStore, images: pd.Series, tmp_path: Path) -> None:
     ask(store, images, QUESTIONS)
     other = AnswerStore(tmp_path / "other", {})

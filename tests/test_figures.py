@@ -6,13 +6,20 @@ import pytest
 from PIL import Image
 
 from makd.figures import accuracy_figure, counted, figure_style, save_figure, shorten, training_figure
-from makd.metrics import Comparison
 from tests.made_up_runs import MadeUpRuns
 
 
-def comparison(n_seeds: int) -> Comparison:
+def accuracies(n_seeds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The accuracy table of two students, as far as it is drawn, and that of their runs."""
     rng = np.random.default_rng(0)
-    return Comparison(rng.uniform(50, 55, n_seeds), rng.uniform(55, 60, n_seeds), 2.0, 8.0)
+    of_runs = [
+        {"model": model, "arm": arm, "seed": seed, "test_accuracy": rng.uniform(least, least + 5)}
+        for model in ("resnet18", "b" * 60)
+        for arm, least in (("baseline", 50), ("makd", 55))
+        for seed in range(n_seeds)
+    ]
+    accuracy = pd.DataFrame({"model": ["resnet18", "b" * 60], "gap_low": [2.0, -1.0], "gap_high": [8.0, 3.0]})
+    return accuracy, pd.DataFrame(of_runs)
 
 
 @pytest.fixture
@@ -43,12 +50,19 @@ def test_counts_are_spelled() -> None:
 
 @pytest.mark.parametrize("n_seeds", [1, 3])
 def test_accuracy_figure_shows_every_seed_and_says_how_many_images(n_seeds: int) -> None:
+    accuracy, of_runs = accuracies(n_seeds)
     with figure_style():
-        figure = accuracy_figure({"resnet18": comparison(n_seeds), "b" * 60: comparison(n_seeds)}, 2000)
+        figure = accuracy_figure(accuracy, of_runs.sample(frac=1, random_state=0), 2000)
     left, right = figure.axes
-    assert "2,000 test images" in left.get_title("left")
-    assert left.lines[0].get_xdata() == pytest.approx(comparison(n_seeds).baseline)
-    assert np.asarray(right.lines[0].get_xdata()).tolist() == [2, 8]
+    assert f"2,000 test images, {n_seeds} seed" in left.get_title("left")
+    baseline, makd = (
+        of_runs.query("model == 'resnet18' and arm == @arm")["test_accuracy"].to_numpy() for arm in ("baseline", "makd")
+    )
+    assert left.lines[0].get_xdata() == pytest.approx(baseline)
+    intervals = [np.asarray(line.get_xdata()).tolist() for line in right.lines if line.get_linewidth() == 2.5]
+    assert intervals == [[2, 8], [-1, 3]]
+    assert right.lines[1].get_xdata() == pytest.approx(makd - baseline)
+    assert right.texts[0].get_text().startswith(f"{np.mean(makd - baseline):+.1f}")
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["baseline", "makd", "a seed"][: 2 if n_seeds == 1 else 3]
     assert all(("over seeds" in axes.get_xlabel()) == (n_seeds > 1) for axes in (left, right))

@@ -10,8 +10,8 @@ from scipy.stats import f_oneway, pearsonr
 from sklearn.metrics import mutual_info_score
 
 from makd import question_quality as quality_module
-from makd.question_quality import CONSTANT_STD, class_information, class_share_p, question_quality
-from makd.tables import CONSTANT_STD as CONSTANT_STD_OF_TABLES
+from makd.question_quality import class_information, class_share_p, question_quality
+from makd.tables import question_table
 
 NAN = np.nan
 
@@ -180,10 +180,11 @@ def test_a_difference_that_may_be_chance_is_flagged_however_much_it_seems_to_tel
 
 
 def test_constant_is_what_the_report_calls_so() -> None:
-    assert CONSTANT_STD == CONSTANT_STD_OF_TABLES
     labels, sign = np.array([0, 1] * 10), np.tile([1, -1], 10)
     p_yes = np.column_stack([0.5 + 0.019 * sign, 0.5 + 0.021 * sign, np.full(20, 1.0)])
     found = question_quality(p_yes, labels)
+    report = question_table(pd.DataFrame(p_yes, columns=list("abc")), np.full(p_yes.shape, NAN), labels, ["a", "b"])
+    assert report["constant"].tolist() == [True, False, True]
     assert [flags.startswith("constant") for flags in found["flags"]] == [True, False, True]
     assert found["closest_question"].isna().all(), "r with a constant one is noise"
     assert np.isnan(found.loc[2, "class_information"]), "there is no uncertainty to take away"

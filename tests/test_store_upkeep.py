@@ -13,6 +13,7 @@ import pytest
 
 import makd.store
 from makd.errors import UserError
+from makd.extraction_speed import Speed, keep_speed, kept_speed
 from makd.store import Answers, AnswerStore, parts_of
 from makd.store_parts import write_part
 from makd.store_upkeep import (
@@ -158,6 +159,17 @@ def test_nothing_is_compacted_while_answers_are_written(store: AnswerStore) -> N
 def test_a_whole_store_has_no_problems(store: AnswerStore) -> None:
     with store.lock(), store.in_use():
         assert list(problems(root(store))) == []
+
+
+def test_what_is_noted_beside_the_answers_is_no_problem_and_outlives_compaction(store: AnswerStore) -> None:
+    keep_speed(store.folder, Speed("a GPU", 12, 36, 1.0))
+    store.note_unreadable(["image99"])
+    assert list(problems(root(store))) == []
+    compact(root(store), store.key)
+    assert kept_speed(store.folder) == Speed("a GPU", 12, 36, 1.0)
+    assert store.unreadable() == {"image99"}
+    assert removed(store, set()) == []
+    assert removed(store, {store.key}) == [store.key]
 
 
 def break_part(store: AnswerStore) -> None:

@@ -68,4 +68,6 @@ def test_training_and_report_go_without_validation_images(tmp_path: Path) -> Non
     )
     found = json.loads((tmp_path / "reports" / "metrics.json").read_text())["models"]["resnet10t"]
     assert 0 <= found["test"]["makd"] <= 100
-    assert pd.read_csv(tmp_path / "reports" / "accuracy.csv")["val_accuracy_mean"].isna().all()
+    accuracy = pd.read_csv(tmp_path / "reports" / "accuracy.csv")
+    assert accuracy[["baseline_val", "makd_val"]].isna().all(axis=None)
+    assert pd.read_csv(tmp_path / "reports" / "runs.csv")["val_accuracy"].isna().all()

@@ -6,6 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from makd.embedding import embed, sample
+from makd.embedding_table import TEACHER, embed_all
 from makd.figures import figure_style, save_figure
 from makd.tsne_figure import class_look, shown_classes, tsne_figure
 
@@ -20,7 +21,9 @@ def draw(
     questions = [f"Is it ${number} or $5?" for number in range(n_questions)]
     labels = np.arange(n_images) % n_classes
     with figure_style():
-        return tsne_figure(p_yes, answers, labels, names, questions, name="resnet18", at_most=at_most, perplexity=30.0)
+        by_source = {TEACHER: answers, "another": answers, "resnet18": p_yes}
+        embeddings = embed_all(by_source, at_most=at_most, perplexity=30.0)
+        return tsne_figure(embeddings, by_source, labels, names, questions, student="resnet18", name="resnet18, seed 3")
 
 
 def n_points(axes: Any) -> int:
@@ -30,9 +33,10 @@ def n_points(axes: Any) -> int:
 def test_student_and_teacher_are_shown_on_the_same_images() -> None:
     figure = draw(60, 4, 3, at_most=25)
     student, teacher = figure.axes[0], figure.axes[1]
-    assert (student.get_title(), teacher.get_title()) == ("student: resnet18", "teacher")
+    assert (student.get_title(), teacher.get_title()) == ("student: resnet18, seed 3", "teacher")
     assert [n_points(axes) for axes in (student, teacher)] == [25, 25]
-    assert "25 test images" in figure.get_suptitle()
+    assert figure.get_suptitle() == "t-SNE of the aspect logits, 25 of 60 test images"
+    assert draw(6, 4, 3).get_suptitle() == "t-SNE of the aspect logits, 6 test images"
     colours = [np.asarray(axes.collections[1].get_array()) for axes in (student, teacher)]
     assert np.array_equal(colours[0], colours[1])
 

@@ -17,6 +17,7 @@ import makd.extraction
 from makd.aspects import question_columns, read_aspects
 from makd.class_teacher import SCORES, load_teacher, training_scores
 from makd.errors import UserError
+from makd.extraction_speed import kept_speed
 from makd.files import cache_dir, write_json, write_parquet
 from makd.given_answers import write_given
 from makd.kd import Kd
@@ -83,6 +84,18 @@ def test_every_image_is_asked_every_question(
     assert table[QUESTIONS].std().min() > 1e-3
     assert len(pd.read_parquet(files["answers"])) == asked(capsys) == N_IMAGES * 3
     assert list(problems(cache_dir() / "answers")) == [], "what a run leaves is what verify expects"
+
+
+def test_what_asking_took_is_kept_beside_the_answers(model: Path, files: dict[str, Path]) -> None:
+    extract_logits(params(model), RUNTIME, **files)
+    (folder,) = (cache_dir() / "answers").iterdir()
+    speed = kept_speed(folder)
+    assert speed is not None
+    assert (speed.images, speed.answers) == (N_IMAGES, N_IMAGES * len(QUESTIONS))
+    assert 0 < speed.seconds < 60
+    assert "thread" in speed.device
+    extract_logits(params(model), RUNTIME, **files)
+    assert kept_speed(folder) == speed, "a run that asks nothing is no measure"
 
 
 def test_a_second_run_asks_nothing_and_gives_the_same_bytes(
