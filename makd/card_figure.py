@@ -1,11 +1,13 @@
 """Figure 5 of arXiv 2501.13341: single images, and P(yes) of student and teacher beside them."""
 
+import textwrap
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from makd.figures import LOOK, counted, new_figure, say_instead, shorten
 from makd.image_cards import ImageCard
@@ -16,13 +18,14 @@ from makd.thumbnails import square
 PICTURE_PX = 160
 TEACHER_COLOUR = "#777777"
 SHOWN = 8
+LONGEST = 72  # characters of a question, in two lines
 
 
 def card_figure(data: ReportData, cards: list[ImageCard], *, name: str) -> Figure:
     """The first cards, two a line, of the first model, whose run is called `name`."""
     cards, model = cards[:SHOWN], data.models[0]
     lines = max(1, -(-len(cards) // 2))
-    figure = new_figure(13.5, 0.9 + 2.35 * lines)
+    figure = new_figure(13.5, 0.9 + 2.6 * lines)
     grid = figure.subplots(lines, 4, squeeze=False, width_ratios=[1, 1.5, 1, 1.5])
     pairs = [pair for line in grid for pair in ((line[0], line[1]), (line[2], line[3]))]
     for axes in (axes for pair in pairs[len(cards) :] for axes in pair):
@@ -34,7 +37,7 @@ def card_figure(data: ReportData, cards: list[ImageCard], *, name: str) -> Figur
         draw_bars(bars, card, p_yes[card.row], data.teacher_on_test[card.row], data.questions)
     figure.suptitle(f"{counted(len(cards), 'test image')} drawn at random, some of each kind; {name}", fontsize=10)
     colours = {"student's P(yes)": LOOK["makd"][0], "teacher's P(yes)": TEACHER_COLOUR}
-    handles = [grid[0][1].barh([], [], color=colour, label=label) for label, colour in colours.items()]
+    handles = [Patch(color=colour, label=label) for label, colour in colours.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
@@ -63,8 +66,10 @@ def draw_bars(
     y = np.arange(len(card.questions))
     axes.barh(y - 0.19, student[card.questions], 0.36, color=LOOK["makd"][0])
     axes.barh(y + 0.19, teacher[card.questions], 0.36, color=TEACHER_COLOUR)
-    axes.set_yticks(y, [shorten(questions[question], 44) for question in card.questions], fontsize=6.5)
+    texts = [textwrap.fill(shorten(questions[question], LONGEST), LONGEST // 2 + 4) for question in card.questions]
+    axes.set_yticks(y, texts, fontsize=6, linespacing=0.9)
     axes.set_ylim(len(y) - 0.5, -0.5)
     axes.set_xlim(0, 1)
+    axes.set_xlabel("P(yes)", fontsize=7)
     axes.tick_params(axis="x", labelsize=7)
     axes.grid(axis="x")

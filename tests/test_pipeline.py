@@ -129,7 +129,9 @@ def test_every_file_of_the_contract_is_there(checkout: Checkout) -> None:
     ]
     files = ["model.safetensors", "config.json", "history.csv", "predictions.parquet"]
     expected = [f"data/{name}" for name in names] + [f"{run}/{file}" for run in runs for file in files]
-    expected += [f"reports/{name}" for name in ("metrics.json", "accuracy.csv", "costs.csv", "figures/tsne.png", "index.html")]
+    expected += [
+        f"reports/{name}" for name in ("metrics.json", "accuracy.csv", "costs.csv", "figures/tsne.png", "index.html")
+    ]
     assert not [name for name in expected if not checkout.path(name).is_file()]
     table = pd.read_parquet(checkout.path("data/aspects.parquet"))
     assert table.shape == (N_IMAGES, 5 + SMALL["n_questions"])
@@ -147,7 +149,9 @@ def test_an_ablation_of_alpha_trains_the_makd_arm_alone(checkout: Checkout) -> N
     assert asked(output) == 0
     moved = checkout.run("dvc", "metrics", "diff")
     for what in ("test.gap", "classes.", "questions."):
-        assert re.search(rf"^reports/\w+\.json +{'models' if what == 'test.gap' else MODEL}.*{what}", moved, re.M), moved
+        assert re.search(rf"^reports/\w+\.json +{'models' if what == 'test.gap' else MODEL}.*{what}", moved, re.M), (
+            moved
+        )
     checkout.restore()
 
 
