@@ -101,4 +101,5 @@ def test_answers_from_a_table_cost_nothing_that_could_be_known(
     made_up: MadeUpRuns, measured: list[tuple[Any, ...]]
 ) -> None:
     params = params_of(made_up, backend="table", table=Path("answers.csv"), zero_shot_splits=[])
+    keep_speed(store_of(made_up, params), Speed("a GPU", 100, 5000, 20.0))
     assert "extraction_device" not in run(made_up, params)

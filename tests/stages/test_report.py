@@ -129,8 +129,9 @@ def test_a_second_run_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_pictures_are_shown_where_they_are_and_grey_where_they_are_gone(
-    made_up: MadeUpRuns, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    made_up = MadeUpRuns(tmp_path, models=("resnet10t",), seeds=(0,)).write()
     monkeypatch.setenv("DVC_ROOT", str(made_up.root / "main"))
     grey = run(made_up)
     page, sheet = (grey / "index.html").read_text(), Image.open(grey / "figures/contact_sheet.png").convert("RGB")
