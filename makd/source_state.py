@@ -12,7 +12,7 @@ def source_commit() -> str:
 
     Not HEAD: the commit that keeps a report would change the report.
     """
-    found = git("log", "-1", "--format=%h (%cs)", "--", *SOURCE)
+    found = git("log", "-1", "--abbrev=12", "--format=%h (%cs)", "--", *SOURCE)
     if not found:
         return "unknown: no git here"
     return f"{found}, with changes since" if git("status", "--porcelain", "--", *SOURCE) else found

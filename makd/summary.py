@@ -59,8 +59,8 @@ def class_words(model: str, classes: pd.DataFrame) -> str:
     gaining, losing = int((change > 0).sum()), int((change < 0).sum())
     return (
         f"{model}: {counted(gaining, 'class', 'classes')} {'gains' if gaining == 1 else 'gain'}, {losing} "
-        f"{'loses' if losing == 1 else 'lose'}; most {best['class']} ({best['change']:+.1f} points) and "
-        f"{worst['class']} ({worst['change']:+.1f})."
+        f"{'loses' if losing == 1 else 'lose'}; the changes reach from {worst['change']:+.1f} points "
+        f"({worst['class']}) to {best['change']:+.1f} ({best['class']})."
     )
 
 

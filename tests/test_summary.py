@@ -54,7 +54,7 @@ def test_classes_that_gain_and_lose_are_counted_and_the_extremes_named() -> None
     classes = pd.DataFrame({"class": ["jay", "owl", "kite", "dodo"], "test_images": [4, 4, 4, 0]})
     words = class_words("m", classes.assign(change=[5.0, -2.5, 7.5, NAN]))
     assert words.startswith("m: 2 classes gain, 1 loses;")
-    assert "most kite (+7.5 points) and owl (-2.5)" in words
+    assert "from -2.5 points (owl) to +7.5 (kite)" in words
     assert "dodo" not in words
     assert class_words("m", classes.assign(change=[5.0, 0.0, 0.0, NAN])).startswith("m: 1 class gains, 0 lose;")
 
