@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from makd.errors import UserError
+from makd.files import parquet_errors
 
 EPSILON = 1e-6
 """Probabilities are kept this far from 0 and 1 where a logarithm is taken: float32 sigmoids reach both."""
@@ -136,7 +137,8 @@ def true_answers(
         UserError: a question names a fact that the attributes do not have.
     """
     fact_of: dict[str, str] = json.loads(facts_file.read_text(encoding="utf-8"))
-    facts = pd.read_parquet(attributes_file).drop_duplicates("path").set_index("path")
+    with parquet_errors(attributes_file, "remove its folder, then run: dvc repro prepare_dataset"):
+        facts = pd.read_parquet(attributes_file).drop_duplicates("path").set_index("path")
     truth = np.full((len(paths), len(questions)), np.nan)
     for column, question in enumerate(questions):
         if question not in fact_of:

@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from makd.figures import shorten
 from makd.manifest import class_names
 from makd.thumbnails import square
 
@@ -25,7 +26,7 @@ def contact_sheet(manifest: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(CELL_IN * PICTURES_A_CLASS + 2, CELL_IN * len(rows) + 0.5), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(np.concatenate(rows), interpolation="lanczos")
-    axes.set_yticks((np.arange(len(rows)) + 0.5) * THUMBNAIL_PX, [names[label] for label in labels])
+    axes.set_yticks((np.arange(len(rows)) + 0.5) * THUMBNAIL_PX, [shorten(names[label], 28) for label in labels])
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -41,8 +41,11 @@ def read_csv(path: Path, mending: str) -> pd.DataFrame:
     """What `write_csv` wrote; an empty cell is NaN.
 
     Raises:
-        UserError: there is no such file; the message ends with `mending`.
+        UserError: there is no such file, or it is damaged; the message ends with `mending`.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; {mending}")
-    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXTS, "str"))
+    try:
+        return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXTS, "str"))
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}; {mending}") from None

@@ -11,10 +11,17 @@ def best_seconds(
 
     By default that is processor time, of all threads together, which other programs disturb least.
     """
-    best = dict.fromkeys(tasks, float("inf"))
+    return {name: min(seconds) for name, seconds in round_seconds(tasks, rounds, clock).items()}
+
+
+def round_seconds(
+    tasks: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """The time of each task in each round, in seconds by `clock`."""
+    taken: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds):
         for name, task in tasks.items():
             start = clock()
             task()
-            best[name] = min(best[name], clock() - start)
-    return best
+            taken[name].append(clock() - start)
+    return taken

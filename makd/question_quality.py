@@ -64,7 +64,7 @@ def question_quality(p_yes: Float[np.ndarray, "images questions"], labels: Int[n
             "class_share_p": p_value,
             "closest_question": pd.arrays.IntegerArray(closest + 1, closest < 0),
             "closest_r": closest_r,
-            "flags": flags_of(constant, r, p_value, share),
+            "flags": flags_of(constant, r, p_value, share, np.asarray(~np.isnan(p_yes).all(axis=0))),
         }
     )
 
@@ -142,11 +142,13 @@ def flags_of(
     r: Float[np.ndarray, "questions questions"],
     p_value: PerQuestion,
     information_share: PerQuestion,
+    answered: Bool[np.ndarray, " questions"],
 ) -> list[str]:
     """What is wrong with each question, joined by "; ".
 
     "constant"; "redundant with <rank> (r = 0.97)", said of the later of two, with the most correlated of the better
-    ones; "tells nothing about the class", said of no constant one.
+    ones; "tells nothing about the class", said of no constant one; "no answers"; "too few answers to judge", such as
+    one of each class.
     """
     better, better_r = most_correlated(np.where(np.tri(len(r), k=-1, dtype=bool), r, np.nan))
     nothing = (p_value > CLASS_SHARE_P) | (information_share < CLASS_INFORMATION)
@@ -157,6 +159,10 @@ def flags_of(
             said.append(f"redundant with {better[question] + 1} (r = {better_r[question]:.2f})")
         if nothing[question] and not constant[question]:
             said.append("tells nothing about the class")
+        if not answered[question]:
+            said.append("no answers")
+        elif np.isnan(p_value[question]) and not constant[question]:
+            said.append("too few answers to judge")
         flags.append("; ".join(said))
     return flags
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from makd.class_scores import class_scores
+from makd.files import parquet_errors
 from makd.manifest import class_names
 from makd.metrics import correct
 from makd.runs import read_run
@@ -23,7 +24,8 @@ def reference_accuracies(manifest: pd.DataFrame, *, teacher: Path, zero_shot: Pa
     if (teacher / "predictions.parquet").is_file():
         found["class_teacher"] = 100 * float(read_run(teacher, manifest).correct("test").mean())
     test = manifest[manifest["split"] == "test"]
-    values = class_scores(zero_shot, test["image_id"], class_names(manifest))
+    with parquet_errors(zero_shot, "run: dvc repro --force extract_logits"):
+        values = class_scores(zero_shot, test["image_id"], class_names(manifest))
     known = ~np.isnan(values).any(axis=1)  # what was not answered is not right
     if known.any():
         right = known & correct(np.nan_to_num(values), test["label"].to_numpy(dtype=np.int64))

@@ -13,6 +13,7 @@ import pandas as pd
 from makd.aspects import asked_questions, p_yes_matrix
 from makd.csv_tables import read_csv
 from makd.embedding_table import Embeddings, read_embeddings
+from makd.errors import UserError
 from makd.manifest import class_names, read_manifest
 from makd.runs import Runs, read_runs
 from makd.tables import class_means
@@ -97,6 +98,14 @@ def read_report_data(
         models=models,
         seeds=seeds,
         tables={name: read_csv(tables / f"{name}.csv", MENDING) for name in TABLES},
-        metrics=json.loads((tables / "metrics.json").read_text(encoding="utf-8")),
+        metrics=read_metrics(tables / "metrics.json"),
         embeddings=read_embeddings(tables / "embeddings.parquet"),
     )
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}; {MENDING}") from None
+    return found

@@ -2,11 +2,14 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from makd.errors import UserError
@@ -75,8 +78,10 @@ def read_run(folder: Path, manifest: pd.DataFrame) -> Run:
     for name in ("config.json", "history.csv", "predictions.parquet"):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name} is missing; {MENDING}")
-    trained = json.loads((folder / "config.json").read_text(encoding="utf-8"))["classes"]
-    predictions = pd.read_parquet(folder / "predictions.parquet")
+    with damage_named(folder):
+        trained = json.loads((folder / "config.json").read_text(encoding="utf-8"))["classes"]
+        history = pd.read_csv(folder / "history.csv")
+        predictions = pd.read_parquet(folder / "predictions.parquet")
     columns = [column for column in predictions.columns if column.startswith(CLASS_PREFIX)]
     names = class_names(manifest)
     if trained != names or columns != [CLASS_PREFIX + name for name in names]:
@@ -84,7 +89,17 @@ def read_run(folder: Path, manifest: pd.DataFrame) -> Run:
     if not np.isfinite(predictions[columns].to_numpy()).all():
         raise UserError(f"{folder}: class probabilities are not numbers: training diverged; lower train.lr")
     rows = {split: in_manifest_order(predictions, manifest, split, folder) for split in EVALUATED_SPLITS}
-    return Run(pd.read_csv(folder / "history.csv"), rows)
+    return Run(history, rows)
+
+
+@contextmanager
+def damage_named(folder: Path) -> Iterator[None]:
+    """One line for files that are cut short or not what their names say."""
+    try:
+        yield
+    except (ValueError, KeyError, OSError, pa.ArrowException) as error:  # pandas' and json's are ValueErrors
+        problem = " ".join(str(error).split())
+        raise UserError(f"{folder} holds a damaged file: {problem}; remove it, then {MENDING}") from None
 
 
 def in_manifest_order(predictions: pd.DataFrame, manifest: pd.DataFrame, split: str, folder: Path) -> pd.DataFrame:

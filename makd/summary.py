@@ -14,10 +14,11 @@ BIRDS = (
 )
 
 
-def summary(dataset: str, metrics: dict[str, Any], tables: dict[str, pd.DataFrame]) -> list[str]:
+def summary(dataset: str, metrics: dict[str, Any], tables: dict[str, pd.DataFrame], *, learned: str) -> list[str]:
     """A paragraph each: the gap of every student, its classes, its aspects, the questions, and what to beware of.
 
-    `metrics` is reports/metrics.json, `tables` are the CSV files beside it.
+    `metrics` is reports/metrics.json, `tables` are the CSV files beside it, `learned` is what the makd arm learns
+    besides the classes.
     """
     accuracy, classes, questions = tables["accuracy"], tables["classes"], tables["questions"]
     n_classes = classes["class"].nunique()
@@ -26,23 +27,25 @@ def summary(dataset: str, metrics: dict[str, Any], tables: dict[str, pd.DataFram
         f"{counted(len(questions), 'question')}, {counted(int(accuracy['n_seeds'].iloc[0]), 'seed')}. "
         "Accuracy is the argmax over the classes alone, from the last epoch; nothing is chosen on test."
     ]
-    found += [gap_words(row) for row in accuracy.to_dict("records")]
+    found += [gap_words(row, learned) for row in accuracy.to_dict("records")]
     zero_shot = accuracy["zero_shot"].iloc[0]
     if not np.isnan(zero_shot):
         found.append(f"The multimodal LLM, asked for the classes themselves, is right on {zero_shot:.1f} % of them.")
+    if class_teacher := metrics.get("references", {}).get("class_teacher"):
+        found.append(f"The classifier whose classes are distilled is right on {class_teacher:.1f} % of them.")
     found += [class_words(model, rows) for model, rows in classes.groupby("model", sort=False)]
     found += [aspect_words(model, rows) for model, rows in tables["agreement"].groupby("model", sort=False)]
     found.append(question_words(questions, metrics["teacher"]["truth"]))
     return [*found, BIRDS] if dataset == "birds" else found
 
 
-def gap_words(row: dict[str, Any]) -> str:
+def gap_words(row: dict[str, Any], learned: str) -> str:
     """Whether the gap can be told from none is left to the interval, and said as it is."""
     low, high = row["gap_low"], row["gap_high"]
     verdict = "which lies above zero" if low > 0 else "which lies below zero" if high < 0 else "which holds zero"
     return (
         f"{row['model']}: {plus_minus(row['baseline'], row['baseline_std'])} % by cross-entropy alone, "
-        f"{plus_minus(row['makd'], row['makd_std'])} % with the aspects; the gap is "
+        f"{plus_minus(row['makd'], row['makd_std'])} % with {learned}; the gap is "
         f"{plus_minus(row['gap'], row['gap_std'], '+')} points, with a 95 % interval over the test images of "
         f"{low:+.1f} to {high:+.1f}, {verdict} (paired test: p {equals(p_text(row['p_value']))})."
     )
@@ -67,7 +70,13 @@ def class_words(model: str, classes: pd.DataFrame) -> str:
 def aspect_words(model: str, agreement: pd.DataFrame) -> str:
     auc = agreement["auc"].dropna()
     if auc.empty:
-        return f"{model}: the teacher's answers on test do not tell how well it has learned the aspects."
+        if not agreement["answers"].any():
+            return f"{model}: the teacher was not asked about the test images, so nothing tells what it has learned."
+        brier = agreement["brier"].mean()
+        return (
+            f"{model}: on test the teacher says only yes or only no to each question, so there is no AUC; its answers "
+            f"differ from the teacher's by a mean square of {brier:.3f}."
+        )
     least = agreement.loc[auc.idxmin()]
     return (
         f"{model}: its aspects agree with the teacher's with an AUC of {auc.mean():.3f} (0.5 is chance), mean over "

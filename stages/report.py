@@ -82,7 +82,7 @@ def draw(data: "ReportData", cards: "list[ImageCard]", out: Path) -> None:
     from makd.tsne_figure import tsne_figure
 
     tables, model = data.tables, data.models[0]
-    n_images, n_test, name = len(data.images), len(data.test_labels), f"{model}, seed {data.seeds[0]}"
+    n_asked, n_test, name = data.n_asked, len(data.test_labels), f"{model}, seed {data.seeds[0]}"
     telling = tables["questions"]["class_information"].fillna(-1).sort_values(ascending=False, kind="stable").index[:4]
     with figure_style():
         figures = {
@@ -97,9 +97,9 @@ def draw(data: "ReportData", cards: "list[ImageCard]", out: Path) -> None:
                 student=model,
                 name=name,
             ),
-            "questions": questions_figure(tables["questions"], tables["agreement"], n_images, n_test),
-            "class_aspects": class_figure(data.class_means, tables["questions"]["constant"], n_images),
-            "class_means": class_means_figure(data.class_means, list(telling), data.n_asked),
+            "questions": questions_figure(tables["questions"], tables["agreement"], n_asked, n_test),
+            "class_aspects": class_figure(data.class_means, tables["questions"]["constant"], n_asked),
+            "class_means": class_means_figure(data.class_means, list(telling), n_asked),
             "cards": card_figure(data, cards, name=name),
             "contact_sheet": contact_sheet(data.images),
         }
@@ -124,7 +124,7 @@ def page(data: "ReportData", cards: "list[ImageCard]", params: Params, workers: 
     return render_page(
         Page(
             title=f"makd on {params.dataset}",
-            summary=summary(params.dataset, data.metrics, data.tables),
+            summary=summary(params.dataset, data.metrics, data.tables, learned=what_makd_learns(params)),
             tables=page_tables(data.tables),
             classes=data.class_names,
             questions=data.questions,
@@ -139,6 +139,16 @@ def page(data: "ReportData", cards: "list[ImageCard]", params: Params, workers: 
             facts={"source commit": source_commit(), **versions()},
         )
     )
+
+
+def what_makd_learns(params: Params) -> str:
+    """Besides the classes, in words: an ablation is not to be read as the method."""
+    learned = [f"the aspects at alpha {params.alpha:g}"] if params.alpha else []
+    if params.alpha and params.aspect_targets != "mllm":
+        learned = [f"{params.aspect_targets.replace('_', ' ')} answers in place of the teacher's, {learned[0]}"]
+    if params.kd["source"] != "none":
+        learned.append(f"class distillation ({params.kd['method']}) from the {params.kd['source']}")
+    return " and ".join(learned) or "nothing else (alpha 0)"
 
 
 def as_yaml(params: Params) -> str:

@@ -68,6 +68,7 @@ def write_costs(path: Path, models: tuple[str, ...]) -> None:
     numbers = [
         *("baseline_parameters", "makd_parameters", "baseline_mflop", "makd_mflop"),
         *("baseline_train_seconds", "makd_train_seconds", "train_ratio"),
+        *("train_ratio_low", "train_ratio_high", "inference_ratio_low", "inference_ratio_high"),
         *("baseline_images_per_second", "makd_images_per_second", "inference_ratio"),
         *("extraction_images", "extraction_questions", "extraction_seconds"),
     ]

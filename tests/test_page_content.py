@@ -191,6 +191,6 @@ def test_calibrations_leave_out_the_tenths_without_answers(data: ReportData) -> 
     for one in found:
         rows = calibration[(calibration["model"] == one.student) & (calibration["answers"] > 0)]
         assert one.count == list(rows["answers"])
-        assert one.predicted == list(rows["student"])
-        assert one.observed == list(rows["teacher"])
+        assert one.predicted == pytest.approx(100 * rows["student"])
+        assert one.observed == pytest.approx(100 * rows["teacher"])
         assert len(one.count) <= 9

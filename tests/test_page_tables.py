@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from makd.page import Column
-from makd.page_tables import TABLES, page_table, page_tables
+from makd.page_tables import CONFUSIONS_A_SIDE, TABLES, most_moved, page_table, page_tables
 from makd.published_results import published_result
 from tests.made_up_report import report_data, write_costs, write_truth
 from tests.made_up_runs import MadeUpRuns
@@ -72,3 +72,10 @@ def test_tables_that_there_are_not_are_left_out_and_the_others_in_order(tables: 
 def test_a_table_without_rows_is_empty() -> None:
     table = page_table("x", pd.DataFrame({"model": [], "change": []}), "title", "caption", [Column("model", "m")])
     assert (table.columns, table.rows) == ([], [])
+
+
+def test_of_many_confusions_those_that_moved_most_either_way_are_shown() -> None:
+    n = 3 * CONFUSIONS_A_SIDE
+    pairs = pd.DataFrame({"model": "m", "true_class": "jay", "predicted_class": "owl", "change": np.arange(n) - 40.0})
+    shown = most_moved(pairs)["change"]
+    assert (len(shown), shown.min(), shown.max()) == (2 * CONFUSIONS_A_SIDE, -40, n - 41)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
@@ -117,3 +118,12 @@ def test_uncommitted_changes_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(UserError, match=r"commit first: params\.yaml"):
         run_table("x", TABLE)
     assert not dvc.overrides
+
+
+def test_one_seed_has_no_deviation_in_the_table() -> None:
+    row = {"baseline": 50.0, "makd": 55.0, "gap": 5.0, "gap_low": 1.0, "gap_high": 9.0}
+    found = pd.DataFrame([{"experiment": "e", "model": "m", **row} | dict.fromkeys(STD, None)])
+    assert "| e | m | 50.0 | 55.0 | +5.0 [+1.0, +9.0] |" in markdown("title", found)
+
+
+STD = ("baseline_std", "makd_std", "gap_std")

@@ -197,7 +197,7 @@ def test_a_question_without_answers_has_no_numbers_and_disturbs_none(soft: tuple
     pd.testing.assert_frame_equal(found.iloc[:6], question_quality(p_yes, labels))
     last = found.iloc[6]
     assert last.drop("flags").isna().all()
-    assert last["flags"] == ""
+    assert last["flags"] == "no answers"
 
 
 @pytest.mark.parametrize("n_images", [0, 1, 2])
@@ -242,3 +242,8 @@ def test_a_hundred_questions_about_twelve_thousand_images_take_seconds() -> None
     start = time.perf_counter()
     question_quality(p_yes, labels)
     assert time.perf_counter() - start < 10
+
+
+def test_questions_that_cannot_be_judged_are_flagged() -> None:
+    one_a_class = np.array([[0.9, np.nan], [0.1, np.nan], [0.6, np.nan]])
+    assert list(question_quality(one_a_class, np.arange(3))["flags"]) == ["too few answers to judge", "no answers"]

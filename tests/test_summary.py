@@ -14,6 +14,9 @@ def flagged(*flags: str | float) -> pd.DataFrame:
     return pd.DataFrame({"question": "a?", "flags": pd.Series(flags, dtype="str")})
 
 
+ASPECTS = "the aspects at alpha 4"
+
+
 def gap(**changes: object) -> dict[str, Any]:
     row: dict[str, Any] = {"model": "resnet18", "baseline": 70.0, "baseline_std": 1.0, "makd": 75.0, "makd_std": 0.5}
     row |= {"gap": 5.0, "gap_std": 1.5, "gap_low": 1.25, "gap_high": 8.75, "p_value": 0.0123}
@@ -21,9 +24,10 @@ def gap(**changes: object) -> dict[str, Any]:
 
 
 def test_the_gap_is_said_with_its_interval_and_p() -> None:
-    assert gap_words(gap()) == (
-        "resnet18: 70.0 ± 1.0 % by cross-entropy alone, 75.0 ± 0.5 % with the aspects; the gap is +5.0 ± 1.5 points, "
-        "with a 95 % interval over the test images of +1.2 to +8.8, which lies above zero (paired test: p = 0.012)."
+    assert gap_words(gap(), ASPECTS) == (
+        "resnet18: 70.0 ± 1.0 % by cross-entropy alone, 75.0 ± 0.5 % with the aspects at alpha 4; the gap is +5.0 ± 1.5 "
+        "points, with a 95 % interval over the test images of +1.2 to +8.8, which lies above zero (paired test: p = "
+        "0.012)."
     )
 
 
@@ -38,13 +42,13 @@ def test_the_gap_is_said_with_its_interval_and_p() -> None:
     ],
 )
 def test_whether_the_interval_holds_zero_is_said_as_it_is(low: float, high: float, verdict: str) -> None:
-    words = gap_words(gap(gap_low=low, gap_high=high))
+    words = gap_words(gap(gap_low=low, gap_high=high), ASPECTS)
     assert verdict in words
     assert sum(words.count(one) for one in ("above zero", "below zero", "holds zero")) == 1
 
 
 def test_one_seed_has_no_deviation_and_a_tiny_p_no_equals_sign() -> None:
-    words = gap_words(gap(baseline_std=NAN, makd_std=NAN, gap_std=NAN, p_value=1e-9))
+    words = gap_words(gap(baseline_std=NAN, makd_std=NAN, gap_std=NAN, p_value=1e-9), ASPECTS)
     assert "±" not in words
     assert "70.0 % by cross-entropy" in words
     assert "p < 0.0001" in words
@@ -60,11 +64,14 @@ def test_classes_that_gain_and_lose_are_counted_and_the_extremes_named() -> None
 
 
 def test_the_least_learned_question_is_named() -> None:
-    agreement = pd.DataFrame({"question": ["a?", "b?", "c?"], "auc": [0.9, NAN, 0.6]})
+    agreement = pd.DataFrame({"question": ["a?", "b?", "c?"], "auc": [0.9, NAN, 0.6], "answers": 4})
     words = aspect_words("m", agreement)
     assert "AUC of 0.750" in words
     assert "mean over 2 questions; least on “c?” (0.600)" in words
-    assert "do not tell" in aspect_words("m", agreement.assign(auc=NAN))
+    only_yes = aspect_words("m", agreement.assign(auc=NAN, brier=[0.1, 0.2, 0.3]))
+    assert "only yes or only no" in only_yes
+    assert "0.200" in only_yes
+    assert "not asked about the test images" in aspect_words("m", agreement.assign(auc=NAN, answers=0))
 
 
 def test_flags_are_counted_by_kind() -> None:
@@ -106,16 +113,16 @@ METRICS = {"images": {"test": 1200}, "teacher": {"truth": "absent"}}
 
 
 def test_a_paragraph_each_for_every_student_and_the_birds_are_owned_up_to(tables: dict[str, pd.DataFrame]) -> None:
-    words = summary("birds", METRICS, tables)
+    words = summary("birds", METRICS, tables, learned=ASPECTS)
     assert words[0].startswith("1,200 test images of 2 classes, 1 question, 3 seeds.")
     assert [text.split(":")[0] for text in words[1:7]] == ["a", "b"] * 3
     assert words[-1] == BIRDS
-    assert BIRDS not in summary("cub200", METRICS, tables)
+    assert BIRDS not in summary("cub200", METRICS, tables, learned=ASPECTS)
     assert not any("nan" in text for text in words)
 
 
 def test_the_multimodal_llm_is_spoken_of_where_it_was_asked(tables: dict[str, pd.DataFrame]) -> None:
     said = "The multimodal LLM, asked for the classes themselves, is right on 49.4 % of them."
-    assert not any("multimodal LLM, asked" in text for text in summary("dtd", METRICS, tables))
+    assert not any("multimodal LLM, asked" in text for text in summary("dtd", METRICS, tables, learned=ASPECTS))
     tables["accuracy"] = tables["accuracy"].assign(zero_shot=49.38)
-    assert said in summary("dtd", METRICS, tables)
+    assert said in summary("dtd", METRICS, tables, learned=ASPECTS)

@@ -15,7 +15,7 @@ from makd.errors import UserError
 from makd.params import read_params, validate
 from makd.runtime import Runtime
 from makd.tsne_figure import tsne_figure
-from stages.report import Params, report
+from stages.report import Params, report, what_makd_learns
 from tests.made_up_report import evaluated, files_below, write_costs, write_truth
 from tests.made_up_runs import MadeUpRuns
 
@@ -222,3 +222,17 @@ def test_the_command_shows_the_params_without_the_runtime(made_up: MadeUpRuns, t
     assert "alpha: 3.75" in text
     assert "54321" not in text
     assert "unknown: no git here" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "the aspects at alpha 25"),
+        ({"aspect_targets": "random"}, "random answers in place of the teacher's, the aspects at alpha 25"),
+        ({"alpha": 0.0, "kd": {"source": "classifier", "method": "kd"}}, "class distillation (kd) from the classifier"),
+        ({"alpha": 0.0}, "nothing else (alpha 0)"),
+    ],
+)
+def test_an_ablation_is_not_called_the_method(changes: dict[str, Any], said: str) -> None:
+    params = validate(Params, {key: value for key, value in read_params().items() if key != "runtime"} | changes)
+    assert what_makd_learns(params) == said

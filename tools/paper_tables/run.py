@@ -9,6 +9,7 @@ import pandas as pd
 
 from makd.errors import UserError
 from makd.params import read_params
+from makd.tables import plus_minus
 from tools.paper_tables.tables import Row, Table
 
 METRICS = "reports/metrics.json"
@@ -85,11 +86,12 @@ def markdown(title: str, found: pd.DataFrame) -> str:
         "| experiment | model | baseline | makd | gap [95 % interval] |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for row in found.itertuples():
+    numbers = [column for column in found if column not in ("experiment", "model")]
+    for row in found.astype(dict.fromkeys(numbers, float)).itertuples():  # null, of a single seed, becomes NaN
         lines.append(
-            f"| {row.experiment} | {row.model} | {row.baseline:.1f} ± {row.baseline_std:.1f} "
-            f"| {row.makd:.1f} ± {row.makd_std:.1f} "
-            f"| {row.gap:+.1f} ± {row.gap_std:.1f} [{row.gap_low:+.1f}, {row.gap_high:+.1f}] |"
+            f"| {row.experiment} | {row.model} | {plus_minus(row.baseline, row.baseline_std)} "
+            f"| {plus_minus(row.makd, row.makd_std)} "
+            f"| {plus_minus(row.gap, row.gap_std, '+')} [{row.gap_low:+.1f}, {row.gap_high:+.1f}] |"
         )
     return "\n".join(lines) + "\n"
 
