@@ -25,9 +25,9 @@ def gap(**changes: object) -> dict[str, Any]:
 
 def test_the_gap_is_said_with_its_interval_and_p() -> None:
     assert gap_words(gap(), ASPECTS) == (
-        "resnet18: 70.0 ± 1.0 % by cross-entropy alone, 75.0 ± 0.5 % with the aspects at alpha 4; the gap is +5.0 ± 1.5 "
-        "points, with a 95 % interval over the test images of +1.2 to +8.8, which lies above zero (paired test: p = "
-        "0.012)."
+        "resnet18: 70.0 ± 1.0 % by cross-entropy alone, 75.0 ± 0.5 % with the aspects at alpha 4; "
+        "the gap is +5.0 ± 1.5 points, with a 95 % interval over the test images of +1.2 to +8.8, "
+        "which lies above zero (paired test: p = 0.012)."
     )
 
 
