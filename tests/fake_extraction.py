@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -80,7 +81,7 @@ def run_stage(folder: Path, manifest: Path, out: Path, cache: Path, seconds_per_
     os.environ["MAKD_CACHE"] = str(cache)
     FakeScorer.log, FakeScorer.seconds_per_image = out / "asked.log", seconds_per_image
     makd.scorer.Scorer = FakeScorer  # type: ignore[assignment, misc]
-    makd.vlm.VLM = lambda model, **others: None  # type: ignore[assignment, misc]
+    makd.vlm.VLM = lambda model, **others: SimpleNamespace(device=torch.device("cpu"))  # type: ignore[assignment, misc]
     extract_logits(
         extract_params(folder / "model", len(QUESTIONS), splits=["train"]),
         RUNTIME,
