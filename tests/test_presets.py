@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from makd.errors import UserError
 from makd.params import read_params
@@ -75,12 +76,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for command in ("init --quiet", "config user.name test", "config user.email test@localhost", "add -A"):
         subprocess.run(["git", *command.split()], check=True)
     subprocess.run(["git", "commit", "--quiet", "-m", "start"], check=True)
-    for name in ("data/tiny_vlm", "data/questions", "models/teacher"):  # a dry run wants what earlier stages write
-        (tmp_path / name).mkdir(parents=True, exist_ok=True)
-    for name in ("manifest", "given_answers", "aspects", "zero_shot"):
-        (tmp_path / f"data/{name}.parquet").touch()
-    for name in ("candidates", "selected"):
-        (tmp_path / f"data/questions/{name}.json").touch()
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    for dep in {dep for stage in stages for dep in stage["deps"]} - {"models", "data/recordings"}:
+        path = tmp_path / dep  # a dry run wants what earlier stages write
+        if not path.suffix:
+            path.mkdir(parents=True, exist_ok=True)
+        elif not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
     return tmp_path
 
 
