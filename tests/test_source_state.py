@@ -20,7 +20,7 @@ def commit(path: str, text: str) -> str:
     Path(path).write_text(text)
     git("add", path)
     git("commit", "-qm", "m")
-    return git("log", "-1", "--format=%h (%cs)")
+    return git("log", "-1", "--abbrev=12", "--format=%h (%cs)")
 
 
 @pytest.fixture
