@@ -66,10 +66,14 @@ def class_mean_targets(p_yes: PYes, labels: Labels) -> PYes:
 
     So a few answered images serve their whole class (`extract_logits.images_per_class`). NaN where there is none.
     """
-    targets = np.empty_like(p_yes)
+    names, of_image = np.unique(labels, return_inverse=True)
+    means = np.full((len(names), p_yes.shape[1]), np.nan, np.float32)
     for column, answers in enumerate(p_yes.T):
-        targets[:, column] = pd.Series(answers, dtype=np.float64).groupby(labels).transform("mean")
-    return targets
+        answered = ~np.isnan(answers)
+        n = np.bincount(of_image[answered], minlength=len(names))
+        sums = np.bincount(of_image[answered], answers[answered], minlength=len(names))
+        np.divide(sums, n, out=means[:, column], where=n > 0, casting="same_kind")
+    return np.asarray(means[of_image])
 
 
 def shuffled_targets(p_yes: PYes, labels: Labels, seed: int) -> PYes:
