@@ -67,7 +67,7 @@ def draw_bars(
     axes.barh(y - 0.19, student[card.questions], 0.36, color=LOOK["makd"][0])
     axes.barh(y + 0.19, teacher[card.questions], 0.36, color=TEACHER_COLOUR)
     texts = [textwrap.fill(shorten(questions[question], LONGEST), LONGEST // 2 + 4) for question in card.questions]
-    axes.set_yticks(y, texts, fontsize=6, linespacing=0.9)
+    axes.set_yticks(y, texts, fontsize=5.5, linespacing=1.05)
     axes.set_ylim(len(y) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.set_xlabel("P(yes)", fontsize=7)
