@@ -21,7 +21,8 @@ def aspect_targets(p_yes: PYes, labels: Labels, kind: AspectTargets, seed: int) 
     """The targets of the training images, in [0, 1]; NaN, no target, where the teacher gave no answer to learn from.
 
     Args:
-        p_yes: the teacher's answers. Rows of training images only: a control must not know the test images' answers.
+        p_yes: the teacher's answers; overwritten, for a second copy may not fit into memory. Rows of training images
+            only: a control must not know the test images' answers.
         labels: the classes of the same images.
         kind: "mllm", the answers themselves, or one of the controls, from the least to the most that they tell:
             "random" (neither class nor image), "class_mean" (the class alone), "shuffled" (the class, another image).
@@ -46,12 +47,11 @@ def random_targets(p_yes: PYes, seed: int) -> PYes:
     """
     mean, deviation = np.array([logit_moments(column) for column in p_yes.T]).T
     rng = random_stream(seed, "random targets")
-    targets = np.empty_like(p_yes)
     for start in range(0, len(p_yes), BLOCK_IMAGES):  # all at once takes ten times the memory of the answers
         rows = slice(start, start + BLOCK_IMAGES)
         drawn = mean + rng.standard_normal(p_yes[rows].shape) * deviation
-        targets[rows] = np.where(np.isnan(p_yes[rows]), np.nan, 1 / (1 + np.exp(-drawn)))
-    return targets
+        p_yes[rows] = np.where(np.isnan(p_yes[rows]), np.nan, 1 / (1 + np.exp(-drawn)))
+    return p_yes
 
 
 def logit_moments(p_yes: Float32[np.ndarray, " images"]) -> tuple[float, float]:
@@ -73,7 +73,7 @@ def class_mean_targets(p_yes: PYes, labels: Labels) -> PYes:
         n = np.bincount(of_image[answered], minlength=len(names))
         sums = np.bincount(of_image[answered], answers[answered], minlength=len(names))
         np.divide(sums, n, out=means[:, column], where=n > 0, casting="same_kind")
-    return np.asarray(means[of_image])
+    return np.take(means, of_image, axis=0, out=p_yes, mode="clip")  # any other mode buffers the whole
 
 
 def shuffled_targets(p_yes: PYes, labels: Labels, seed: int) -> PYes:
@@ -84,7 +84,9 @@ def shuffled_targets(p_yes: PYes, labels: Labels, seed: int) -> PYes:
     for label in np.unique(labels):
         rows = np.flatnonzero((labels == label) & answered)
         source[rows] = rng.permutation(rows)
-    return p_yes[source]
+    for column in range(p_yes.shape[1]):
+        p_yes[:, column] = p_yes[source, column]
+    return p_yes
 
 
 def keep_fraction(rows: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:

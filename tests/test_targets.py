@@ -14,27 +14,27 @@ LABELS = np.array([0, 0, 1, 1, 1])
 
 
 def test_mllm_targets_are_the_answers() -> None:
-    np.testing.assert_array_equal(aspect_targets(P_YES, LABELS, "mllm", seed=0), P_YES)
+    np.testing.assert_array_equal(aspect_targets(P_YES.copy(), LABELS, "mllm", seed=0), P_YES)
 
 
 def test_class_mean_of_a_worked_example() -> None:
     # class 0: (0.1 + 0.3) / 2 and 0.9; class 1: (0.8 + 0.6 + 0.5) / 3 and (0.4 + 0.2) / 2
     expected = [[0.2, 0.9], [0.2, 0.9], [1.9 / 3, 0.3], [1.9 / 3, 0.3], [1.9 / 3, 0.3]]
-    got = aspect_targets(P_YES, LABELS, "class_mean", seed=0)
+    got = aspect_targets(P_YES.copy(), LABELS, "class_mean", seed=0)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 def test_class_mean_of_a_class_without_answers_is_no_answer() -> None:
     p_yes = np.array([[NAN], [NAN], [0.5]], dtype=np.float32)
-    got = aspect_targets(p_yes, np.array([0, 0, 1]), "class_mean", seed=0)
+    got = aspect_targets(p_yes.copy(), np.array([0, 0, 1]), "class_mean", seed=0)
     np.testing.assert_array_equal(got, p_yes)
 
 
 def test_a_few_answers_serve_their_whole_class() -> None:
     p_yes, labels = many(40)
     p_yes[8:] = NAN  # two images of each class are left
-    got = aspect_targets(p_yes, labels, "class_mean", seed=0)
+    got = aspect_targets(p_yes.copy(), labels, "class_mean", seed=0)
     for label in range(4):
         np.testing.assert_allclose(got[labels == label], np.tile(p_yes[:8][labels[:8] == label].mean(axis=0), (10, 1)))
 
@@ -43,7 +43,7 @@ def test_a_few_answers_serve_their_whole_class() -> None:
 def test_images_that_were_not_asked_have_no_target(kind: AspectTargets) -> None:
     p_yes, labels = many(40)
     p_yes[8:] = NAN
-    got = aspect_targets(p_yes, labels, kind, seed=0)
+    got = aspect_targets(p_yes.copy(), labels, kind, seed=0)
     assert np.isnan(got[8:]).all()
     assert not np.isnan(got[:8]).any()
 
@@ -56,7 +56,7 @@ def many(n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
 
 def test_random_targets_have_mean_and_deviation_of_the_teachers_logits_by_question() -> None:
     p_yes, labels = many()
-    drawn = aspect_targets(p_yes, labels, "random", seed=0).astype(np.float64)
+    drawn = aspect_targets(p_yes.copy(), labels, "random", seed=0).astype(np.float64)
     logits = np.log(drawn / (1 - drawn))
     np.testing.assert_allclose(logits.mean(axis=0), [-1, 2], atol=0.15)
     np.testing.assert_allclose(logits.std(axis=0), [0.5, 3], rtol=0.05)
@@ -64,7 +64,7 @@ def test_random_targets_have_mean_and_deviation_of_the_teachers_logits_by_questi
 
 def test_random_targets_know_neither_the_image_nor_its_class() -> None:
     p_yes, labels = many()
-    drawn = aspect_targets(p_yes, labels, "random", seed=0)
+    drawn = aspect_targets(p_yes.copy(), labels, "random", seed=0)
     assert abs(np.corrcoef(drawn[:, 0], p_yes[:, 0])[0, 1]) < 0.05
     assert np.ptp(pd.DataFrame(drawn).groupby(labels).mean()[0]) < 0.02
     assert len(np.unique(drawn[:, 0])) > 3900  # one draw an image, not one a class
@@ -72,14 +72,14 @@ def test_random_targets_know_neither_the_image_nor_its_class() -> None:
 
 def test_random_targets_stay_finite_where_the_teacher_is_certain() -> None:
     p_yes = np.array([[0.0, 1.0], [1.0, 1.0], [0.5, NAN]], dtype=np.float32)
-    drawn = aspect_targets(p_yes, np.zeros(3, dtype=np.int64), "random", seed=0)
+    drawn = aspect_targets(p_yes.copy(), np.zeros(3, dtype=np.int64), "random", seed=0)
     np.testing.assert_array_equal(np.isnan(drawn), np.isnan(p_yes))
     assert ((drawn >= 0) & (drawn <= 1))[~np.isnan(p_yes)].all()
 
 
 def test_shuffled_rows_move_whole_and_within_their_class() -> None:
     p_yes, labels = many(40)
-    got = aspect_targets(p_yes, labels, "shuffled", seed=0)
+    got = aspect_targets(p_yes.copy(), labels, "shuffled", seed=0)
     assert not np.array_equal(got, p_yes)
     for label in range(4):
         assert sorted(map(tuple, got[labels == label])) == sorted(map(tuple, p_yes[labels == label]))
@@ -88,7 +88,7 @@ def test_shuffled_rows_move_whole_and_within_their_class() -> None:
 @pytest.mark.parametrize("kind", ["random", "shuffled"])
 def test_controls_repeat_for_a_seed_and_differ_between_seeds(kind: AspectTargets) -> None:
     p_yes, labels = many(40)
-    first, again, other = (aspect_targets(p_yes, labels, kind, seed) for seed in (3, 3, 4))
+    first, again, other = (aspect_targets(p_yes.copy(), labels, kind, seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
