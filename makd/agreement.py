@@ -29,9 +29,7 @@ class Agreement:
 
     answers: Int[np.ndarray, " questions"]  # that the teacher gave
     auc: Float[np.ndarray, " questions"]  # NaN where the teacher says only yes or only no
-    spearman: Float[
-        np.ndarray, " questions"
-    ]  # rank correlation, ties in the middle; NaN where one says always the same
+    spearman: Float[np.ndarray, " questions"]  # rank correlation; NaN where one of them says always the same
     brier: Float[np.ndarray, " questions"]  # mean squared difference of P(yes)
     kl_nats: Float[np.ndarray, " questions"]
     abs_diff: Float[np.ndarray, " questions"]  # mean |student - teacher| of P(yes)

@@ -58,7 +58,7 @@ TABLES: dict[str, tuple[str, str, list[Column]]] = {
             percent("zero_shot", "MLLM zero-shot", "the multimodal LLM, asked for each class by its name"),
             percent("baseline", "baseline", "cross-entropy on the classes alone"),
             percent("baseline_std", "± std"),
-            percent("makd", "makd", "cross-entropy plus alpha times the aspect loss"),
+            percent("makd", "makd", "also what the summary names: as a rule, the aspects"),
             percent("makd_std", "± std"),
             points("gap", "gap, points", "makd − baseline, percentage points"),
             number("gap_std", "± std", 1),
@@ -100,7 +100,7 @@ TABLES: dict[str, tuple[str, str, list[Column]]] = {
             number(
                 "entropy_bits", "entropy, bits", hint="of an answer, mean over the images: how unsure the teacher is"
             ),
-            number("null_share", "no answer", hint="share of the images"),
+            number("null_share", "no answer", hint="share of all images, also of those that nobody asked about"),
             number(
                 "class_information", "class information", hint="share of the answer's uncertainty that the class takes"
             ),

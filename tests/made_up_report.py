@@ -12,6 +12,12 @@ from makd.report_data import ReportData, read_report_data
 from stages.evaluate import Params, evaluate
 from tests.made_up_runs import MadeUpRuns, write_frame
 
+SMALLEST = [
+    {"n_test": 1, "n_val": 0, "seeds": (0,), "n_classes": 2, "n_questions": 1},
+    {"n_test": 3, "n_val": 1, "n_classes": 2, "n_questions": 1, "n_epochs": 1},
+    {"n_test": 1, "n_val": 0, "n_classes": 30},
+]
+"""Made-up runs as small as they can be."""
 BLOCK = {"bootstrap_samples": 1000, "tsne_images": 30, "tsne_perplexity": 5.0}
 
 

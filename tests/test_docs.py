@@ -6,9 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from makd.params import validate
-from stages.evaluate import Params, evaluate
-from tests.made_up_runs import MadeUpRuns, write_frame
+from tests.made_up_report import evaluated
+from tests.made_up_runs import MadeUpRuns
 
 README_QUESTION = "Is the bird's tail forked?"
 
@@ -25,18 +24,7 @@ def project(tmp_path: Path) -> Path:
     made_up = MadeUpRuns(tmp_path)
     made_up.questions[0] = README_QUESTION
     made_up.write()
-    write_frame(pd.DataFrame({"image_id": pd.Series(dtype=str)}), tmp_path / "data/zero_shot.parquet")
-    block = {"bootstrap_samples": 100, "tsne_images": 10, "tsne_perplexity": 3.0}
-    evaluate(
-        validate(Params, {"dataset": "list", "models": made_up.models, "seeds": made_up.seeds, "evaluate": block}),
-        manifest=made_up.manifest,
-        aspects=made_up.aspects,
-        zero_shot=tmp_path / "data/zero_shot.parquet",
-        runs=made_up.runs,
-        facts=tmp_path / "none",
-        attributes=None,
-        out=tmp_path / "reports",
-    )
+    evaluated(made_up)
     return tmp_path
 
 

@@ -17,7 +17,7 @@ from makd.errors import UserError
 from makd.params import validate
 from makd.report_data import TABLES
 from stages.evaluate import Params
-from tests.made_up_report import BLOCK, evaluated, files_below, metrics_in, write_scores, write_truth
+from tests.made_up_report import BLOCK, SMALLEST, evaluated, files_below, metrics_in, write_scores, write_truth
 from tests.made_up_runs import MadeUpRuns, write_frame
 
 FILES = sorted(
@@ -189,14 +189,7 @@ def test_test_images_that_the_teacher_was_not_asked_about_leave_gaps_in_the_tabl
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(
-    "size",
-    [
-        {"n_test": 1, "n_val": 0, "seeds": (0,), "n_classes": 2, "n_questions": 1},
-        {"n_test": 3, "n_val": 1, "n_classes": 2, "n_questions": 1, "n_epochs": 1},
-        {"n_test": 1, "n_val": 0, "n_classes": 30},
-    ],
-)
+@pytest.mark.parametrize("size", SMALLEST)
 def test_the_smallest_datasets_are_evaluated(tmp_path: Path, size: dict[str, int]) -> None:
     out = evaluated(MadeUpRuns(tmp_path, **size).write())  # type: ignore[arg-type]
     assert sorted(files_below(out)) == FILES

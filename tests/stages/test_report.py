@@ -16,7 +16,7 @@ from makd.params import read_params, validate
 from makd.runtime import Runtime
 from makd.tsne_figure import tsne_figure
 from stages.report import Params, report, what_makd_learns
-from tests.made_up_report import evaluated, files_below, write_costs, write_truth
+from tests.made_up_report import SMALLEST, evaluated, files_below, write_costs, write_truth
 from tests.made_up_runs import MadeUpRuns
 
 FIGURES = ["accuracy", "cards", "class_aspects", "class_means", "contact_sheet", "questions", "training", "tsne"]
@@ -150,14 +150,7 @@ def test_pictures_are_shown_where_they_are_and_grey_where_they_are_gone(
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(
-    "size",
-    [
-        {"n_test": 1, "n_val": 0, "seeds": (0,), "n_classes": 2, "n_questions": 1},
-        {"n_test": 3, "n_val": 1, "n_classes": 2, "n_questions": 1, "n_epochs": 1},
-        {"n_test": 1, "n_val": 0, "n_classes": 30},
-    ],
-)
+@pytest.mark.parametrize("size", SMALLEST)
 def test_the_smallest_datasets_have_a_report(tmp_path: Path, size: dict[str, int]) -> None:
     out = run(MadeUpRuns(tmp_path, **size).write())  # type: ignore[arg-type]
     assert len(files_below(out)) == 1 + len(FIGURES)
