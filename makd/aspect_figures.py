@@ -98,7 +98,7 @@ def class_figure(means: pd.DataFrame, constant: pd.Series, n_images: int) -> Fig
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     counts = f"{counted(n_classes, 'class', 'classes')}, {counted(n_images, 'image')}"
-    axes.set_title(f"Teacher's mean P(yes): {counts}", loc="left")
+    figure.suptitle(f"Teacher's mean P(yes): {counts}", fontsize=10)
     shrink = min(1.0, 5 / (ROW * n_questions + 0.5))  # about five inches, however many rows
     figure.colorbar(image, ax=axes, label="mean P(yes)", shrink=shrink, aspect=25, anchor=(0, 1), pad=0.01)
     return figure

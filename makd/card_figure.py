@@ -45,7 +45,7 @@ def card_figure(data: ReportData, cards: list[ImageCard], *, name: str) -> Figur
 def draw_picture(
     axes: Any, image: pd.Series, kind: str, said: dict[str, Float[np.ndarray, " classes"]], class_names: list[str]
 ) -> None:
-    axes.imshow(np.asarray(square(image["path"], PICTURE_PX)), interpolation="lanczos")
+    axes.imshow(np.asarray(square(image["path"], image["image_id"], PICTURE_PX)), interpolation="lanczos")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.set_title(f"{shorten(image['class_name'], 28)}\n{kind}", fontsize=8, loc="left")

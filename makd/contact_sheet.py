@@ -22,7 +22,7 @@ def contact_sheet(manifest: pd.DataFrame) -> Figure:
     train = manifest[manifest["split"] == "train"]
     names = class_names(manifest)
     labels = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_CLASSES)).round().astype(int))
-    rows = [row_of_thumbnails(train.loc[train["label"] == label, "path"]) for label in labels]
+    rows = [row_of_thumbnails(train[train["label"] == label]) for label in labels]
     figure = Figure(figsize=(CELL_IN * PICTURES_A_CLASS + 2, CELL_IN * len(rows) + 0.5), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(np.concatenate(rows), interpolation="lanczos")
@@ -35,7 +35,10 @@ def contact_sheet(manifest: pd.DataFrame) -> Figure:
     return figure
 
 
-def row_of_thumbnails(paths: pd.Series) -> Pixels:
-    shown = [np.asarray(square(path, THUMBNAIL_PX)) for path in paths[:PICTURES_A_CLASS]]
+def row_of_thumbnails(images: pd.DataFrame) -> Pixels:
+    first = images.iloc[:PICTURES_A_CLASS]
+    shown = [
+        np.asarray(square(path, id_, THUMBNAIL_PX)) for path, id_ in zip(first["path"], first["image_id"], strict=True)
+    ]
     blank = [np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 255, np.uint8)] * (PICTURES_A_CLASS - len(shown))
     return np.concatenate(shown + blank, axis=1)

@@ -80,7 +80,7 @@ def accuracy_figure(accuracy: pd.DataFrame, of_runs: pd.DataFrame, n_images: int
         by_arm = runs.pivot(index="seed", columns="arm", values="test_accuracy")
         for arm, offset in zip(ARMS, (-0.17, 0.17), strict=True):
             dots(left, by_arm[arm].to_numpy(), row + offset, *LOOK[arm])
-        right.plot([model.gap_low, model.gap_high], [row, row], color="#333333", linewidth=2.5, zorder=2)
+        right.plot([model.gap_low, model.gap_high], [row, row], color="#b0b0b0", linewidth=2.5, zorder=1)
         dots(right, (by_arm["makd"] - by_arm["baseline"]).to_numpy(), float(row), "#333333", "o", "+")
     n_seeds = of_runs["seed"].nunique()
     left.set_yticks(range(len(accuracy)), [shorten(model, 28) for model in accuracy["model"]])

@@ -28,7 +28,7 @@ CURVES = {
 def page_embeddings(data: ReportData, workers: int) -> PageEmbeddings:
     """Figure 4: the same images by the teacher's and each student's answers."""
     found = data.embeddings
-    rows, paths = found.rows, list(data.test_images["path"].iloc[found.rows])
+    rows, shown = found.rows, data.test_images.iloc[found.rows]
 
     def cloud(name: str, p_yes: Values) -> Cloud:
         embedding = found.by_source[name]
@@ -43,8 +43,8 @@ def page_embeddings(data: ReportData, workers: int) -> PageEmbeddings:
         students=[cloud(model, data.p_yes(model)) for model in data.models],
         labels=data.test_labels[rows].tolist(),
         predicted=[data.p_class(model, "makd")[rows].argmax(axis=1).tolist() for model in data.models],
-        thumbnails=data_uris(paths, POINT_PX, workers),
-        paths=paths,
+        thumbnails=data_uris(shown, POINT_PX, workers),
+        paths=list(shown["path"]),
     )
 
 
@@ -79,7 +79,7 @@ def page_class_means(data: ReportData) -> ClassMeans:
 def page_cards(chosen: list[ImageCard], data: ReportData, workers: int) -> list[Card]:
     """Figure 5: single images, with what every student and the teacher say of them."""
     images = data.test_images.iloc[[card.row for card in chosen]]
-    photos = data_uris(list(images["path"]), CARD_PX, workers)
+    photos = data_uris(images, CARD_PX, workers)
     p_class = {(model, arm): data.p_class(model, arm) for model in data.models for arm in ARMS}
     p_yes = {model: data.p_yes(model) for model in data.models}
 

@@ -14,12 +14,12 @@ def source_commit() -> str:
     """
     found = git("log", "-1", "--abbrev=12", "--format=%h (%cs)", "--", *SOURCE)
     if not found:
-        return "unknown: no git here"
+        return "unknown: git tells none here"
     return f"{found}, with changes since" if git("status", "--porcelain", "--", *SOURCE) else found
 
 
 def git(*words: str) -> str:
-    """Its output; nothing where there is no git, or no repository."""
+    """Its output; nothing where there is no git, no repository, or one of another user, which git refuses to read."""
     try:
         done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -1,18 +1,26 @@
 """A made-up dataset with its answers and trained students on disk, for the tests of what is made of them."""
 
-import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from PIL import Image
 
 from makd.aspects import KEY_COLUMNS
 from makd.files import write_json, write_parquet
 from makd.manifest import read_manifest, write_manifest
+from makd.pictures import image_id
 
 ARM_SKILL = {"baseline": 1.0, "makd": 2.0}
+
+
+def png(colour: tuple[int, int, int]) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (24, 16), colour).save(file, "PNG")
+    return file.getvalue()
 
 
 @dataclass
@@ -55,9 +63,15 @@ class MadeUpRuns:
             for i in range(size)
         ]
         table = pd.DataFrame(rows)
-        image_ids = [hashlib.sha256(path.encode()).hexdigest() for path in table["path"]]
-        write_manifest(table.assign(image_id=image_ids), self.manifest)
+        self.pictures = {path: png((number % 256, number // 256, 200)) for number, path in enumerate(table["path"])}
+        write_manifest(table.assign(image_id=list(map(image_id, self.pictures.values()))), self.manifest)
         self.images = read_manifest(self.manifest)
+
+    def write_pictures(self, folder: Path) -> None:
+        """All that the manifest means, bluish; without them the pictures are gone."""
+        for path, content in self.pictures.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
 
     def write_answers(self) -> None:
         """P(yes) near what is usual for the class, as a teacher's would be."""

@@ -61,12 +61,11 @@ def test_the_picture_is_that_of_the_card(
     made_up: MadeUpRuns, data: ReportData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(made_up.root))
-    path = made_up.root / data.test_images["path"].iloc[7]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (20, 20), (0, 0, 200)).save(path)
+    made_up.write_pictures(made_up.root)
+    expected = Image.open(made_up.root / data.test_images["path"].iloc[7]).getpixel((0, 0))
     with figure_style():
         figure = card_figure(data, [ImageCard(7, "both right", 1, [0])], name="x")
-    assert np.asarray(figure.axes[0].images[0].get_array())[80, 80].tolist() == [0, 0, 200]
+    assert np.asarray(figure.axes[0].images[0].get_array())[80, 80].tolist() == list(expected)
     assert not any(axes.get_visible() for axes in figure.axes[2:4]), "an odd card leaves its neighbour's place empty"
 
 

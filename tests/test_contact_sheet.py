@@ -5,6 +5,7 @@ import pandas as pd
 from PIL import Image
 
 from makd.contact_sheet import MOST_CLASSES, PICTURES_A_CLASS, THUMBNAIL_PX, contact_sheet
+from makd.pictures import image_id
 
 
 def manifest(folder: Path, n_classes: int, n_images: int) -> pd.DataFrame:
@@ -13,7 +14,9 @@ def manifest(folder: Path, n_classes: int, n_images: int) -> pd.DataFrame:
         for k in range(n_images):
             path = folder / f"{label}-{k}.png"
             Image.new("RGB", (20, 10), (label * 9, k * 20, 0)).save(path)
-            rows.append(("id", path.as_posix(), "train" if k else "test", label, f"class {label:02d}"))
+            rows.append(
+                (image_id(path.read_bytes()), path.as_posix(), "train" if k else "test", label, f"class {label:02d}")
+            )
     return pd.DataFrame(rows, columns=["image_id", "path", "split", "label", "class_name"])
 
 

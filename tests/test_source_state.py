@@ -59,9 +59,9 @@ def test_an_edit_of_the_source_is_said(source: str) -> None:
 def test_without_a_repository_or_without_git_it_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert source_commit() == "unknown: no git here"
+    assert source_commit() == "unknown: git tells none here"
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert source_commit() == "unknown: no git here"
+    assert source_commit() == "unknown: git tells none here"
 
 
 def test_versions_are_those_that_are_installed() -> None:

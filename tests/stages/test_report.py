@@ -135,10 +135,7 @@ def test_pictures_are_shown_where_they_are_and_grey_where_they_are_gone(
     monkeypatch.setenv("DVC_ROOT", str(made_up.root / "main"))
     grey = run(made_up)
     page, sheet = (grey / "index.html").read_text(), Image.open(grey / "figures/contact_sheet.png").convert("RGB")
-    for number, path in enumerate(made_up.images["path"]):
-        place = made_up.root / "main" / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (24, 16), (10 * number % 256, 90, 200)).save(place)
+    made_up.write_pictures(made_up.root / "main")
     shown = run(made_up)
     assert (shown / "index.html").read_text() != page
     colours = Image.open(shown / "figures/contact_sheet.png").convert("RGB").getcolors(10**6)
@@ -214,7 +211,7 @@ def test_the_command_shows_the_params_without_the_runtime(made_up: MadeUpRuns, t
     text = (made_up.root / "page/index.html").read_text()
     assert "alpha: 3.75" in text
     assert "54321" not in text
-    assert "unknown: no git here" in text
+    assert "unknown: git tells none here" in text
 
 
 @pytest.mark.parametrize(
