@@ -14,8 +14,8 @@ import transformers as hf
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.floor import floor_flops
+from benchmarks.noise import noise
 from benchmarks.questions import questions
-from benchmarks.scorer import noise
 from benchmarks.vlms import TEXTS
 from makd.scorer import Scorer, p_yes
 from makd.vlm import VLM

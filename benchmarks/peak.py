@@ -23,8 +23,8 @@ def status(field: str) -> int:
 
 
 def main() -> None:
+    from benchmarks.noise import noise
     from benchmarks.questions import questions
-    from benchmarks.scorer import noise
     from makd.scorer import Scorer
     from makd.vlm import VLM
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from benchmarks.floor import floor_flops, matmul
+from benchmarks.noise import noise
 from benchmarks.peak import peak_bytes
 from benchmarks.questions import questions
 from benchmarks.vlms import save_internvl, save_llava_next
@@ -29,11 +30,6 @@ MODELS: dict[str, tuple[Callable[[Path], Path], tuple[int, int]]] = {
     "internvl": (save_internvl, (672, 448)),  # 6 tiles and a thumbnail
     "llava_next": (save_llava_next, (448, 320)),  # 4 tiles, cropped to the picture, and the whole
 }
-
-
-def noise(size: tuple[int, int], seed: int = 0) -> Image.Image:
-    rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
 
 
 def measure() -> dict[str, float]:

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from makd.birds import facts, random_marks
-from tools.tiny_vlm.build import Recipe, build, train
+from tools.tiny_vlm.build import build, train
 from tools.tiny_vlm.data import Birds, species_birds, training_birds
 from tools.tiny_vlm.fold import fit_probes, units
 from tools.tiny_vlm.measure import Oracle, calibration_error, right_answers, scores
@@ -23,6 +23,7 @@ from tools.tiny_vlm.questions import (
     unseen_questions,
 )
 from tools.tiny_vlm.questions import FORMS as SEEN_FORMS
+from tools.tiny_vlm.recipe import Recipe
 
 SHIPPED = Path("data/tiny_vlm")
 MINUSCULE = Recipe(

@@ -4,7 +4,8 @@ import argparse
 import time
 from pathlib import Path
 
-from tools.tiny_vlm.build import Recipe, build
+from tools.tiny_vlm.build import build
+from tools.tiny_vlm.recipe import Recipe
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +16,10 @@ from tools.tiny_vlm.fold import fold
 from tools.tiny_vlm.measure import Oracle
 from tools.tiny_vlm.model import make_model, make_processor, save, train_tokenizer
 from tools.tiny_vlm.questions import canonical_questions, random_prompt, random_question
+from tools.tiny_vlm.recipe import Recipe
 from tools.tiny_vlm.report import Report, measure
 from tools.tiny_vlm.tower import encode, train_projector, train_tower
 from tools.tiny_vlm.train import Sampler, Scaffold, train_answers
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How much of everything; the defaults make the shipped model. They were set by the losses in training."""
-
-    seed: int = 0
-    tower_birds: int = 30_000
-    tower_epochs: int = 8
-    tower_lr: float = 3e-3
-    projector_epochs: int = 10
-    projector_lr: float = 3e-3
-    batch: int = 128
-    answer_birds: int = 20_000  # others than the tower's, whose features it knows too well
-    reading_steps: int = 250  # until what is asked and what is seen can be read off
-    reading_lr: float = 2e-3
-    probe_batches: int = 30
-    answer_steps: int = 600
-    birds_a_step: int = 64
-    questions_a_bird: int = 8
-    answer_lr: float = 1e-3
-    test_birds: int = 1000
-    paraphrase_birds: int = 300
-    paraphrases: int = 164  # of each kind: four a fact
-    workers: int = 2
 
 
 def build(recipe: Recipe, out: Path, log: Callable[[str], None]) -> Report:

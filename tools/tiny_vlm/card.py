@@ -3,7 +3,6 @@
 import math
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
@@ -11,10 +10,8 @@ from safetensors import safe_open
 from tools.tiny_vlm.data import IMAGE_PX
 from tools.tiny_vlm.phrases import PHRASES
 from tools.tiny_vlm.questions import AFTER, BEFORE, FACTS, FORMS
+from tools.tiny_vlm.recipe import Recipe
 from tools.tiny_vlm.report import Report
-
-if TYPE_CHECKING:
-    from tools.tiny_vlm.build import Recipe
 
 CARD = """\
 ---
@@ -82,7 +79,7 @@ on the held-out words were looked at before the training words were widened, so 
 """
 
 
-def write_card(report: Report, recipe: "Recipe", minutes: float, folder: Path) -> None:
+def write_card(report: Report, recipe: Recipe, minutes: float, folder: Path) -> None:
     """README.md beside the weights."""
     with safe_open(folder / "model.safetensors", "pt") as weights:
         parameters = sum(weights.get_tensor(name).numel() for name in weights.keys())  # noqa: SIM118 - no mapping
