@@ -15,6 +15,7 @@ from makd.files import parquet_writer, read_in_batches, read_schema
 from makd.given_reader import GivenReader
 from makd.manifest import SCHEMA
 from makd.store import AnswerReader, Answers, AnswerStore, block_images
+from makd.store_parts import BOUNDS, LOGITS
 
 Reader = AnswerReader | GivenReader
 STORE_KEY = b"makd.store_key"
@@ -32,6 +33,8 @@ ANSWERS = pa.schema(
         ("exact", pa.bool_()),
     ]
 )
+BOUNDED = pa.schema([*ANSWERS, ("p_lo", pa.float32()), ("p_hi", pa.float32())])
+"""Where a server told no more than an interval of some answers."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ def write_given_tables(manifest: pd.DataFrame, asked: pd.DataFrame, given: pd.Da
     write_answers(None, [reader], out.answers)
 
 
-def write_p_yes(manifest: pd.DataFrame, columns: Sequence[str], reader: Reader, path: Path) -> None:
+def write_p_yes(
+    manifest: pd.DataFrame, columns: Sequence[str], reader: Reader, path: Path, widest: float = 0.0
+) -> None:
     """The manifest's rows and columns, then P(yes) of each question; null without an answer.
 
     Args:
@@ -59,6 +64,7 @@ def write_p_yes(manifest: pd.DataFrame, columns: Sequence[str], reader: Reader, 
         columns: names for the reader's questions, in its order.
         reader: of what the store knows, or of given answers.
         path: the Parquet file to write.
+        widest: interval of P(yes) whose middle still stands for it; a wider one is null.
     """
     at = reader.image_ids.get_indexer(manifest["image_id"])
     schema = pa.schema([*SCHEMA, *(pa.field(name, pa.float32()) for name in columns)])
@@ -67,21 +73,22 @@ def write_p_yes(manifest: pd.DataFrame, columns: Sequence[str], reader: Reader, 
         for start in range(0, len(manifest), step):
             rows = slice(start, start + step)
             keys = pa.Table.from_pandas(manifest.iloc[rows], schema=SCHEMA, preserve_index=False)
-            p_yes = reader.read(at[rows]).p_yes
+            p_yes = reader.read(at[rows]).target(widest)
             values = [pa.array(column, from_pandas=True) for column in p_yes.T]
             writer.write_table(pa.table([*keys.columns, *values], schema=schema), row_group_size=step)
 
 
 def write_answers(store_key: str | None, readers: Sequence[Reader], path: Path) -> None:
     """data/answers.parquet: a row an answer, with the key of the store that it came from, if from any."""
-    schema = ANSWERS.with_metadata({STORE_KEY: store_key}) if store_key else ANSWERS
+    columns = BOUNDED if any(reader.bounded for reader in readers) else ANSWERS
+    schema = columns.with_metadata({STORE_KEY: store_key}) if store_key else columns
     with parquet_writer(schema, path, repeated=["image_id", "question_id"]) as writer:
         for reader in readers:
             for rows, answers in reader.blocks():
-                writer.write_table(long_table(reader.image_ids[rows], reader.question_ids, answers))
+                writer.write_table(long_table(reader.image_ids[rows], reader.question_ids, answers, columns))
 
 
-def long_table(image_ids: pd.Index, question_ids: pd.Index, answers: Answers) -> pa.Table:
+def long_table(image_ids: pd.Index, question_ids: pd.Index, answers: Answers, schema: pa.Schema) -> pa.Table:
     """The answers that there are, by image, then by question."""
     at = row, column = np.nonzero(~answers.missing)
     ids = [
@@ -89,8 +96,11 @@ def long_table(image_ids: pd.Index, question_ids: pd.Index, answers: Answers) ->
         for code, names in ((row, image_ids), (column, question_ids))
     ]
     logits = [pa.array(z[at], from_pandas=True) for z in (answers.z_yes, answers.z_no)]
-    exact = ~np.isnan(answers.z_yes[at])
-    return pa.table([*ids, *logits, pa.array(answers.p_yes[at]), pa.array(exact)], schema=ANSWERS)
+    exact = ~(np.isnan(answers.z_yes[at]) | np.isnan(answers.z_no[at]))
+    p_yes = pa.array(answers.p_yes[at], from_pandas=True)
+    bounds = answers.bounds or [np.full_like(answers.z_yes, np.nan)] * 2
+    of_bounds = [pa.array(one[at], from_pandas=True) for one in bounds] if len(schema) > len(ANSWERS) else []
+    return pa.table([*ids, *logits, p_yes, pa.array(exact), *of_bounds], schema=schema)
 
 
 def import_answers(path: Path, store: AnswerStore) -> int:
@@ -101,23 +111,25 @@ def import_answers(path: Path, store: AnswerStore) -> int:
     Raises:
         UserError: the file is damaged. Nobody pays for its answers a second time without having said so.
     """
-    if not path.exists() or (read_schema(path, mending=MENDING).metadata or {}).get(STORE_KEY) != store.key.encode():
+    if not path.exists():
+        return 0
+    schema = read_schema(path, mending=MENDING)
+    if (schema.metadata or {}).get(STORE_KEY) != store.key.encode():
         return 0
     imported = 0
+    columns = [name for name in (*LOGITS, *BOUNDS) if name in schema.names]
     image_ids, question_ids = (distinct(path, name) for name in ("image_id", "question_id"))
     reader = store.reader(image_ids, question_ids)
-    for batch in read_in_batches(path, IMPORTED_ROWS, ["image_id", "question_id", "z_yes", "z_no"], mending=MENDING):
+    for batch in read_in_batches(path, IMPORTED_ROWS, ["image_id", "question_id", *columns], mending=MENDING):
         table = batch.to_pandas()
         row, images = pd.factorize(reader.image_ids.get_indexer(table["image_id"]))
         column = reader.question_ids.get_indexer(table["question_id"])
-        wide = Answers(*(np.full((len(images), len(question_ids)), np.nan, np.float32) for _ in range(2)))
-        wide.z_yes[row, column], wide.z_no[row, column] = table["z_yes"], table["z_no"]
-        known = ~reader.read(images).missing
-        for values in (wide.z_yes, wide.z_no):
-            values[known] = np.nan
-        lacking = ~wide.missing.all(axis=1)
+        wide = np.full((len(images), len(question_ids), len(columns)), np.nan, np.float32)
+        wide[row, column] = table[columns]
+        wide[~reader.read(images).missing] = np.nan
+        lacking = ~Answers.of(wide).missing.all(axis=1)
         if lacking.any():
-            fresh = Answers(wide.z_yes[lacking], wide.z_no[lacking])
+            fresh = Answers.of(wide[lacking])
             store.add(list(reader.image_ids[images[lacking]]), question_ids, fresh)
             imported += int((~fresh.missing).sum())
     return imported

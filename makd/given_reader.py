@@ -1,7 +1,7 @@
 """Given answers as they are read into the finished tables: block by block, like those of a store."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from makd.store_parts import Logits
 class WithoutLogits(Answers):
     """P(yes) alone; the logits are NaN throughout."""
 
-    given: Logits
+    given: Logits = field(kw_only=True)
 
     @property
     def p_yes(self) -> Logits:
@@ -34,6 +34,8 @@ class GivenReader:
         answers: as makd/given_answers.py describes them.
         images: rows of the manifest; a picture that is there twice counts once, under its first class.
     """
+
+    bounded = False
 
     def __init__(self, answers: pd.DataFrame, images: pd.DataFrame) -> None:
         images = images.drop_duplicates("image_id")
@@ -55,4 +57,4 @@ class GivenReader:
         p_yes = np.full((len(rows), len(self.question_ids)), np.nan, np.float32)
         p_yes[at >= 0] = self.values[at[at >= 0]]
         nothing = np.full_like(p_yes, np.nan)
-        return WithoutLogits(nothing, nothing, p_yes)
+        return WithoutLogits(nothing, nothing, given=p_yes)

@@ -27,7 +27,7 @@ import pandas as pd
 from makd.errors import UserError
 from makd.file_lock import held
 from makd.files import read_memo, write_json
-from makd.store_parts import LOGITS, Logits, Vanished, open_part, write_part
+from makd.store_parts import BOUNDS, LOGITS, Logits, Vanished, open_part, write_part
 
 BLOCK_ANSWERS = 2**23
 BLOCK_IMAGES = 2**16
@@ -38,20 +38,47 @@ Rows = npt.NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Answers:
-    """The two logits of each (image, question), both of shape (images, questions); NaN where there is no answer."""
+    """The two logits of each (image, question), both of shape (images, questions); NaN where there is no answer.
+
+    A server that tells the likeliest tokens alone may leave a logit out. It is NaN then, and P(yes) lies between two
+    bounds in [0, 1], which are NaN wherever both logits are there.
+    """
 
     z_yes: Logits
     z_no: Logits
+    p_lo: Logits | None = None
+    p_hi: Logits | None = None
+
+    @classmethod
+    def of(cls, channels: npt.NDArray[np.float32]) -> "Answers":
+        """Of what an `Answerer` gives: z_yes and z_no, or these and p_lo and p_hi, along the last axis."""
+        return cls(*(channels[..., k].copy() for k in range(channels.shape[-1])))
+
+    @property
+    def bounds(self) -> tuple[Logits, Logits] | None:
+        """p_lo and p_hi, if a single answer here has them."""
+        if self.p_lo is None or self.p_hi is None or np.isnan(self.p_lo).all():
+            return None
+        return self.p_lo, self.p_hi
+
+    def target(self, widest: float) -> Logits:
+        """`p_yes`; where only bounds are known, their middle if they are at most `widest` apart, else NaN."""
+        if self.p_lo is None or self.p_hi is None:
+            return self.p_yes
+        narrow = self.p_hi - self.p_lo <= widest  # False where they are NaN
+        return np.where(narrow, (self.p_lo + self.p_hi) / 2, self.p_yes)
 
     @property
     def p_yes(self) -> Logits:
-        """Eq. (1): softmax over the two logits, the share of yes, in [0, 1]; NaN where there is no answer."""
+        """Eq. (1): softmax over the two logits, the share of yes, in [0, 1]; NaN where one of them is."""
         with np.errstate(over="ignore"):  # exp overflows to inf where q is 0
             return np.asarray(1 / (1 + np.exp(self.z_no.astype(np.float64) - self.z_yes)), dtype=np.float32)
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
-        return np.isnan(self.z_yes)
+        """Of which nothing is known: neither a logit nor bounds."""
+        known = ~np.isnan(self.z_yes)
+        return ~known if self.p_lo is None else ~(known | ~np.isnan(self.z_no) | ~np.isnan(self.p_lo))
 
 
 def store_key(provenance: dict[str, Any]) -> str:
@@ -97,8 +124,10 @@ class AnswerStore:
             ValueError: an infinite logit, or shapes that do not fit; nothing is written then.
         """
         shape = (len(image_ids), len(question_ids))
-        for name in LOGITS:
+        for name in (*LOGITS, *BOUNDS):
             values = getattr(answers, name)
+            if values is None:
+                continue
             if values.shape != shape:
                 raise ValueError(f"{name} has shape {values.shape}, expected {shape}")
             if np.isinf(values).any():
@@ -107,7 +136,7 @@ class AnswerStore:
         parts = self.parts()
         number = part_number(parts[-1]) + 1 if parts else 0
         path = self.folder / f"part-{number:06d}-{uuid.uuid4().hex[:8]}.parquet"
-        write_part(path, image_ids, question_ids, answers.z_yes, answers.z_no)
+        write_part(path, image_ids, question_ids, answers.z_yes, answers.z_no, answers.bounds)
 
     def write_provenance(self) -> None:
         """Say what the key stands for, before anything else is put into the folder; a damaged file is mended.
@@ -182,6 +211,7 @@ class AnswerReader:
         for name, ids in {"image_ids": self.image_ids, "question_ids": self.question_ids}.items():
             if not ids.is_unique:
                 raise ValueError(f"{name} must be distinct")
+        self.bounded = False  # whether a part has bounds; then the tables have columns for them
         self.contents = self.list_parts()
 
     def list_parts(self) -> dict[Path, Rows]:
@@ -191,6 +221,7 @@ class AnswerReader:
             try:
                 for path in parts_of(self.folder):
                     with open_part(path) as part:
+                        self.bounded |= len(part.columns) > len(LOGITS)
                         contents[path] = self.image_ids.get_indexer(part.image_ids()).astype(np.int32)
                 return contents
             except Vanished:
@@ -218,7 +249,7 @@ class AnswerReader:
         place[images] = np.arange(len(images))
         place[-1] = -1
         shape = len(images), len(self.question_ids)
-        z = {name: np.full(shape, np.nan, np.float32) for name in LOGITS}
+        z = {name: np.full(shape, np.nan, np.float32) for name in LOGITS}  # and BOUNDS, once there are any
         for path, among in self.contents.items():
             at_row = place[among]
             if not (at_row >= 0).any():
@@ -233,10 +264,12 @@ class AnswerReader:
                     if not here.any():
                         continue
                     target = np.ix_(at_row[group_rows][here], at_column[asked])
-                    for name, values in part.logits(group).items():
-                        new = values[np.ix_(here, asked)]
-                        z[name][target] = np.where(np.isnan(new), z[name][target], new)
-        return Answers(z["z_yes"][back], z["z_no"][back])
+                    new = {name: values[np.ix_(here, asked)] for name, values in part.logits(group).items()}
+                    z |= {name: np.full(shape, np.nan, np.float32) for name in new if name not in z}
+                    lacking = Answers(**new).missing  # an answer holds as a whole, never the half of one
+                    for name, values in z.items():
+                        values[target] = np.where(lacking, values[target], new.get(name, np.float32(np.nan)))
+        return Answers(**{name: values[back] for name, values in z.items()})
 
 
 def parts_of(folder: Path) -> list[Path]:

@@ -1,5 +1,7 @@
 """A part of the answer store: a row an image; z_yes and z_no are lists over the part's questions.
 
+Where a model tells no more than an interval of P(yes), so are p_lo and p_hi (`makd.store.Answers`).
+
 The ids of the questions are in the file's metadata. Its pages have checksums: a flipped bit is no answer.
 """
 
@@ -19,6 +21,8 @@ from makd.files import atomic_write
 Logits = npt.NDArray[np.float32]
 QUESTIONS_KEY = b"makd.question_ids"
 LOGITS = ("z_yes", "z_no")
+BOUNDS = ("p_lo", "p_hi")
+"""Columns of the parts that have intervals; a part of a model that tells both logits has none."""
 ROW_GROUP_ANSWERS = 2**20
 """Answers that are read together: 8 MB of logits."""
 
@@ -27,11 +31,19 @@ class Vanished(Exception):
     """A part that was listed is no longer there: what it held is in a larger one by now."""
 
 
-def write_part(path: Path, image_ids: Sequence[str], question_ids: Sequence[str], z_yes: Logits, z_no: Logits) -> None:
-    """Write a part, whole or not at all; both logits have the shape (images, questions)."""
+def write_part(
+    path: Path,
+    image_ids: Sequence[str],
+    question_ids: Sequence[str],
+    z_yes: Logits,
+    z_no: Logits,
+    bounds: tuple[Logits, Logits] | None = None,
+) -> None:
+    """Write a part, whole or not at all; both logits, and p_lo and p_hi, have the shape (images, questions)."""
     n_questions = len(question_ids)
-    lists = [pa.FixedSizeListArray.from_arrays(pa.array(z.ravel()), n_questions) for z in (z_yes, z_no)]
-    table = pa.table([pa.array(image_ids, pa.string()), *lists], names=["image_id", *LOGITS])
+    columns = dict(zip(LOGITS, (z_yes, z_no), strict=True)) | dict(zip(BOUNDS, bounds or (), strict=False))
+    lists = [pa.FixedSizeListArray.from_arrays(pa.array(one.ravel()), n_questions) for one in columns.values()]
+    table = pa.table([pa.array(image_ids, pa.string()), *lists], names=["image_id", *columns])
     table = table.replace_schema_metadata({QUESTIONS_KEY: json.dumps(list(question_ids))})
     with atomic_write(path) as temporary:
         pq.write_table(
@@ -54,6 +66,7 @@ class Part:
     def __init__(self, file: pq.ParquetFile) -> None:
         self.file = file
         self.question_ids = questions_in(file.schema_arrow)
+        self.columns = [*LOGITS, *(name for name in BOUNDS if name in file.schema_arrow.names)]
 
     def image_ids(self) -> list[str]:
         return list(self.file.read(columns=["image_id"]).column(0).to_pylist())
@@ -67,9 +80,12 @@ class Part:
             start = stop
 
     def logits(self, group: int) -> dict[str, Logits]:
-        """z_yes and z_no of a row group, shape (images, questions); NaN where there is no answer."""
-        table = self.file.read_row_group(group, columns=list(LOGITS))
-        flat = {name: table.column(name).combine_chunks().flatten() for name in LOGITS}
+        """z_yes and z_no, and p_lo and p_hi where there are any, of a row group, shape (images, questions).
+
+        All are NaN where there is no answer.
+        """
+        table = self.file.read_row_group(group, columns=self.columns)
+        flat = {name: table.column(name).combine_chunks().flatten() for name in self.columns}
         shape = table.num_rows, len(self.question_ids)
         return {name: values.to_numpy(zero_copy_only=False).reshape(shape) for name, values in flat.items()}
 
@@ -106,7 +122,8 @@ def questions_in(schema: pa.Schema) -> list[str]:
     ids = json.loads(metadata[QUESTIONS_KEY])
     if not (isinstance(ids, list) and ids and all(isinstance(id_, str) for id_ in ids) and len(set(ids)) == len(ids)):
         raise ValueError("its questions are no list of distinct ids")
-    for name, kind in {"image_id": pa.string(), **dict.fromkeys(LOGITS, pa.list_(pa.float32(), len(ids)))}.items():
+    lists = [*LOGITS, *(name for name in BOUNDS if set(BOUNDS) & set(schema.names))]
+    for name, kind in {"image_id": pa.string(), **dict.fromkeys(lists, pa.list_(pa.float32(), len(ids)))}.items():
         if name not in schema.names or schema.field(name).type != kind:
             got = schema.field(name).type if name in schema.names else "no such column"
             raise ValueError(f"{name} should be {kind}, got {got}")

@@ -18,13 +18,13 @@ import numpy as np
 from makd.errors import UserError
 from makd.file_lock import held
 from makd.files import sync_folder
-from makd.store import AnswerReader, AnswerStore, block_images, parts_of, store_key, wrong_key
+from makd.store import AnswerReader, Answers, AnswerStore, block_images, parts_of, store_key, wrong_key
 from makd.store_parts import Part, Vanished, open_part
 
 KEY = re.compile(r"[0-9a-f]{16}")
 LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}")
 """What a killed process leaves: the temporary files of makd/files.py, and a store that was being removed."""
-OWN_FILES = ("provenance.json", "audit.json", "unreadable.json", "speed.json", "lock", "in-use")
+OWN_FILES = ("provenance.json", "audit.json", "unreadable.json", "speed.json", "server.json", "lock", "in-use")
 DAY_S = 86_400
 
 
@@ -141,11 +141,19 @@ def content_problems(part: Part) -> Iterator[str]:
     if len(set(image_ids)) < len(image_ids):
         yield "an image twice"
     for group, _ in part.row_groups():
-        z_yes, z_no = part.logits(group).values()
-        if np.isinf(z_yes).any() or np.isinf(z_no).any():
+        found = Answers(**part.logits(group))
+        if np.isinf(found.z_yes).any() or np.isinf(found.z_no).any():
             yield "infinite logits"
-        if (np.isnan(z_yes) != np.isnan(z_no)).any():
+        half = np.isnan(found.z_yes) != np.isnan(found.z_no)
+        if found.p_lo is None or found.p_hi is None:
+            bad_bounds = np.zeros_like(half)
+        else:
+            half &= np.isnan(found.p_lo)
+            bad_bounds = ~(np.isnan(found.p_lo) | ((found.p_lo >= 0) & (found.p_lo <= found.p_hi) & (found.p_hi <= 1)))
+        if half.any():
             yield "answers of which one logit is missing"
+        if bad_bounds.any():
+            yield "bounds of P(yes) that are none"
 
 
 def compact(root: Path, key: str) -> tuple[int, int]:
