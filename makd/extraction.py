@@ -51,7 +51,20 @@ class Answerer(Protocol):
 
     def cost(self, inputs: Any) -> Cost: ...
 
-    def score(self, batch: Sequence[Any]) -> Float[Tensor, "images questions 2"]: ...
+    def score(self, batch: Sequence[Any]) -> Float[Tensor, "images questions channels"]:
+        """z_yes and z_no; or these, NaN where not told, and the bounds of P(yes): all NaN where nothing was answered.
+
+        Raises:
+            UserError: nothing more can be answered; what was answered before is kept.
+        """
+        ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """An answerer elsewhere: what it asks costs money or another machine's time, so it is not asked for an estimate."""
+
+    def estimate(self, images: int) -> str: ...
 
 
 @dataclass
@@ -94,7 +107,7 @@ def ask_missing(
             some = wanted.images[rows]
             scorer = make_scorer(asked)
             run_self_test(scorer, some, store)
-            if len(some) >= ESTIMATED_IMAGES or not really:
+            if len(some) >= ESTIMATED_IMAGES or not really or isinstance(scorer, Metered):
                 print_estimate(scorer, some, len(asked), runtime.workers)
             if not really:
                 continue
@@ -102,7 +115,7 @@ def ask_missing(
             with after_this("shard") as interrupted:
                 for shard in answer_in_shards(scorer, some, runtime, report):
                     store.add(shard.image_ids, [question.id for question in asked], shard.answers)
-                    report.asked += shard.answers.z_yes.size
+                    report.asked += int((~shard.answers.missing).sum())
                     report.images += len(shard.image_ids)
                     rate = (report.images - before) / (time.perf_counter() - start)
                     bar.set_postfix_str(f"{rate:.3g} images/s", refresh=False)
@@ -151,26 +164,39 @@ def answer_in_shards(scorer: Answerer, images: pd.Series, runtime: Runtime, repo
     for shard in batches:
         image_ids: list[str] = []
         logits = []
+        stopped: UserError | None = None
         for _ in shard:
-            good = []
+            good, ids = [], []
             for one in next(loaded):
                 if one.fatal is not None:
                     raise UserError(one.fatal)
                 if one.unreadable is not None:
                     report.unreadable[images[one.image_id]] = one.unreadable
                 else:
-                    image_ids.append(one.image_id)
+                    ids.append(one.image_id)
                     good.append(one.inputs)
             if good:
-                logits.append(scorer.score(good).numpy())
+                try:
+                    logits.append(scorer.score(good).numpy())
+                except UserError as error:  # of a server: what it has answered so far is kept
+                    stopped = error
+                    break
+                image_ids += ids
         if logits:
             z = np.concatenate(logits)
             check_finite(z, [images[image_id] for image_id in image_ids])
-            yield Shard(image_ids, Answers(z[..., 0].copy(), z[..., 1].copy()))
+            yield Shard(image_ids, Answers.of(z))
+        if stopped is not None:
+            raise stopped
 
 
 def check_finite(z: npt.NDArray[np.float32], paths: list[str]) -> None:
-    """An answer that is no number is a fault of the model's arithmetic, and would be asked again in every run."""
+    """An answer that is no number is a fault of the model's arithmetic, and would be asked again in every run.
+
+    Where there are bounds, it is one that a server did not give.
+    """
+    if z.shape[-1] > 2:
+        return
     bad = ~np.isfinite(z).all(axis=(1, 2))
     if bad.any():
         raise UserError(
@@ -211,6 +237,9 @@ def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> No
 
 def print_estimate(scorer: Answerer, images: pd.Series, n_questions: int, workers: int) -> None:
     """Say what asking will cost, from a few images all over the list."""
+    if isinstance(scorer, Metered):
+        print(f"{n_questions} questions: {scorer.estimate(len(images))}", flush=True)
+        return
     spread = images.iloc[:: max(1, len(images) // SAMPLE_IMAGES)]
     start = time.perf_counter()
     sample = [one.inputs for one in islice(good_ones(spread, scorer.reader), SAMPLE_IMAGES)]

@@ -7,14 +7,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from makd.params import Block
+from makd.server_params import ServerParams
 
+SEEING = ("transformers", "server", "vllm")
+"""The back-ends that look at images; their answers are in the store."""
 UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 
 
 class ExtractLogitsParams(Block):
     """Of the params after `splits`, a back-end reads its own and leaves the others' alone."""
 
-    backend: Literal["transformers", "table", "class_llm"]
+    backend: Literal["transformers", "server", "vllm", "table", "class_llm"]
     splits: tuple[Literal["train", "val", "test"], ...] = Field(min_length=1)
     images_per_class: Annotated[int, Field(ge=1)] | None
     zero_shot_splits: tuple[Literal["train", "val", "test"], ...]
@@ -29,6 +32,7 @@ class ExtractLogitsParams(Block):
     shared_prefix: bool
     answers: tuple[str, str]
     processor: dict[str, Any]
+    server: ServerParams
 
     # The back-end is the first field, so these find it in `info`: a ValidationInfo, which beartype cannot check.
     @field_validator("table")
@@ -41,7 +45,7 @@ class ExtractLogitsParams(Block):
     @field_validator("zero_shot_splits")
     @classmethod
     def with_a_model_that_sees(cls, splits: tuple[str, ...], info: Any) -> tuple[str, ...]:
-        if splits and (backend := info.data.get("backend")) != "transformers":
+        if splits and (backend := info.data.get("backend")) not in SEEING:
             raise ValueError(f"backend {backend} looks at no image: give an empty list")
         return splits
 
@@ -63,6 +67,12 @@ class ExtractLogitsParams(Block):
     def in_16_bits(self) -> "ExtractLogitsParams":
         if self.quantization and self.dtype == "float32":  # packed and alone would differ by more than float32 may
             raise ValueError(f"quantization {self.quantization} needs a 16-bit dtype: bfloat16 or float16")
+        return self
+
+    @model_validator(mode="after")
+    def with_what_it_takes(self) -> "ExtractLogitsParams":
+        if self.quantization and self.backend == "vllm":
+            raise ValueError("backend vllm knows by the model itself how its weights are quantized: give null")
         return self
 
     @field_validator("splits")

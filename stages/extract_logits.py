@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from makd.errors import UserError, one_line_errors
-from makd.extraction_params import ExtractLogitsParams
+from makd.extraction_params import SEEING, ExtractLogitsParams
 from makd.files import cache_dir
 from makd.llm import LLMParams
 from makd.params import StageParams
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from makd.answer_tables import Tables
+    from makd.extraction import Answerer
     from makd.questions import Question
     from makd.store import AnswerStore
     from makd.wanted import Wanted
@@ -75,7 +76,7 @@ def extract_logits(
     block, out = params.extract_logits, Tables(aspects, answers, zero_shot)
     ranked, rows = ranked_questions(params, selected), read_manifest(manifest)
     questions = ranked[: params.n_questions]
-    if block.backend == "transformers":
+    if block.backend in SEEING:
         about_images(block, runtime, rows, questions, prompt, zero_shot_prompt, out, estimate=estimate)
         return
     if block.backend == "class_llm":
@@ -148,9 +149,10 @@ def about_images(
         if estimate:
             return
         of_aspects, of_classes = wanted.readers(store)
-        write_p_yes(rows, [question.text for question in questions], of_aspects, out.aspects)
+        widest = block.server.max_interval
+        write_p_yes(rows, [question.text for question in questions], of_aspects, out.aspects, widest)
         asked = rows[rows["split"].isin(block.zero_shot_splits)]
-        write_p_yes(asked, class_columns(names), of_classes, out.zero_shot)
+        write_p_yes(asked, class_columns(names), of_classes, out.zero_shot, widest)
         write_answers(store.key, [of_aspects, of_classes], out.answers)
 
 
@@ -189,41 +191,29 @@ def ask(
     *,
     really: bool,
 ) -> None:
-    """Load the model and ask what the store lacks, or only say what that costs."""
-    import torch
-
-    from makd.devices import choose_device
+    """Load the model, or find its server, and ask what the store lacks, or only say what that costs."""
+    from makd.answering import open_answering
     from makd.extraction import ask_missing
     from makd.extraction_speed import Speed, keep_speed
-    from makd.machine import device_name
     from makd.prompts import render
-    from makd.scorer import Scorer
-    from makd.vlm import VLM
-    from makd.weights import local_folder
 
-    vlm = VLM(
-        local_folder(block.model) or block.model,
-        revision=block.revision,
-        dtype=getattr(torch, block.dtype),
-        attention=block.attention,
-        device=choose_device(runtime.device),
-        device_map=runtime.device_map,
-        quantization=block.quantization,
-        processor_kwargs=block.processor,
-    )
+    answering = open_answering(block, runtime, store.folder)
 
-    def make_scorer(asked: "list[Question]") -> Scorer:
-        messages = [render(prompt, question=question.text) for question in asked]
-        return Scorer(vlm, messages, block.answers, share=block.shared_prefix)
+    def make_scorer(asked: "list[Question]") -> "Answerer":
+        return answering.answerer([render(prompt, question=question.text) for question in asked])
 
-    report = ask_missing(store, wanted, make_scorer, runtime, really=really)
+    try:
+        report = ask_missing(store, wanted, make_scorer, runtime, really=really)
+    finally:
+        answering.close()
     if really:
         print(f"{report.asked} questions asked")
-        keep_speed(store.folder, Speed(device_name(vlm.device), report.images, report.asked, report.seconds))
+        keep_speed(store.folder, Speed(answering.device(), report.images, report.asked, report.seconds))
     if report.unreadable:
         print(f"{len(report.unreadable)} images could not be read, their answers stay empty:", file=sys.stderr)
         for reason in report.unreadable.values():
             print(f"  {reason}", file=sys.stderr)
+    answering.check_complete()
 
 
 def dvc_arguments() -> list[str]:

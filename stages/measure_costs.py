@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from makd.errors import one_line_errors
-from makd.extraction_params import ExtractLogitsParams
+from makd.extraction_params import SEEING, ExtractLogitsParams
 from makd.files import cache_dir
 from makd.params import StageParams
 from makd.recipe import Recipe
@@ -52,7 +52,7 @@ def measure_costs(params: Params, runtime: Runtime, *, manifest: Path, aspects: 
         )
     table = pd.DataFrame(rows).assign(device=device_name(choose_device(runtime.device)))
     speed = None
-    if params.extract_logits.backend == "transformers":
+    if params.extract_logits.backend in SEEING:
         speed = kept_speed(cache_dir() / "answers" / store_key(provenance(params.extract_logits, prompt)))
     if speed:
         table = table.assign(

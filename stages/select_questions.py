@@ -142,12 +142,13 @@ def stored_answers(
 
     store = AnswerStore(cache_dir() / "answers", provenance(block, ask_prompt))
     p_yes = np.empty((len(image_ids), len(questions)), np.float32)
+    lacking = np.empty(p_yes.shape, np.bool_)  # not the same as NaN: an answer may be an interval too wide to use
     with store.in_use():
         store.write_provenance()
         for rows, answers in store.reader(image_ids, [question.id for question in questions]).blocks():
-            p_yes[rows] = answers.p_yes
+            p_yes[rows], lacking[rows] = answers.target(block.server.max_interval), answers.missing
         readable = ~np.isin(image_ids, list(store.unreadable()))
-    if missing := int(np.isnan(p_yes[readable]).sum()):
+    if missing := int(lacking[readable].sum()):
         raise UserError(
             f"select_questions.method information needs all {len(questions)} questions answered about "
             f"{readable.sum()} training images, and the store lacks {missing} of {p_yes[readable].size} answers; set "
