@@ -7,7 +7,6 @@ the same `makd.server.Server` as the stage. `python -m benchmarks.server` prints
 import asyncio
 import multiprocessing
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -131,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,7 +10,7 @@ Servers pass over fields that they do not know, so what came back is looked at e
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from makd.first_token import FirstToken, Malformed, among_top, described, exact, top_of
 from makd.server_params import ServerParams
@@ -53,6 +53,7 @@ class Asking:
         return body | {limit: 1, "temperature": 0, "logprobs": True} | fields | self.extra
 
 
+@runtime_checkable
 class Mode(Protocol):
     """A way to ask."""
 

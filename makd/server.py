@@ -126,18 +126,20 @@ class ServerAnswerer:
     def probe(self, images: Sequence[str], first: Image) -> SelfTest:
         mode = self.mode(images[0])
         self.server.check_identity(mode.name)
+        chosen = sorted({0, len(self.asking.messages) // 2, len(self.asking.messages) - 1})
+        answers = flat(self.session.answers(mode, images, chosen))
+        self.session.raise_if_incomplete()
+        likeliest = Counter(self.likeliest(images[0], question) for question in chosen)
+        check_mass(answers, likeliest)
         if self.server.block.server.penalties == "probe":
             print(f"server: {PenaltyProbe(self.session.post, self.asking, images[0]).check()}", flush=True)
-        chosen = sorted({0, len(self.asking.messages) // 2, len(self.asking.messages) - 1})
         negative = self.reader.inputs(ImageOps.invert(first))
         a, b, again = (flat(self.session.answers(mode, [url], chosen)) for url in (images[0], negative, images[0]))
         # At a time, too: that is how they will be asked
-        *_, together, _ = self.session.answers(mode, [negative, images[0], negative, images[0], negative], chosen)
+        *both, a_too, b_too = self.session.answers(mode, [images[0], negative] * 2, chosen)
         self.session.raise_if_incomplete()
-        difference = max(check_mixed_images(a, b, again), check_mixed_images(a, b, together))
-        answers = a + flat(self.session.answers(mode, images[1:], chosen))
-        likeliest = Counter(self.likeliest(images[0], question) for question in chosen)
-        check_mass(answers, likeliest)
+        difference = max(check_mixed_images(a, b, one) for one in (again, both[0], a_too))
+        difference = max(difference, *(check_mixed_images(b, a, one) for one in (both[1], b_too)))
         exact = sum(one.exact for one in answers)
         print(f"server: logprobs by {mode.name}, {exact} of {len(answers)} answers exact", flush=True)
         masses = [one.mass for one in answers]

@@ -59,7 +59,7 @@ class ServerParams(Block):
         host = urlsplit(str(self.base_url)).hostname or ""
         return f".{host}".endswith((".openai.com", ".azure.com"))
 
-    def usd(self, input_tokens: float, output_tokens: float) -> float | None:
+    def usd(self, input_tokens: float | int, output_tokens: float | int) -> float | None:
         """What so many tokens cost; None where no prices are given."""
         if self.usd_per_million_input_tokens is None or self.usd_per_million_output_tokens is None:
             return None

@@ -17,7 +17,9 @@ from makd.server_budget import Stopped
 from makd.server_client import Failed, Refused
 
 SAME = 0.05
-"""P(yes) of one picture asked twice may differ by so much: a prefix cache changes the order of sums in 16 bits."""
+GAP_SAME = 0.5
+"""P(yes), and z_yes - z_no in nats, of one picture asked twice may differ by so much: a prefix cache changes the order
+of sums, and in 16 bits a logit of 20 lies on a grid of an eighth."""
 LEAST_MASS = 0.1
 """Below this share of the first token, yes and no are not answers but noise."""
 STRONG = 100.0
@@ -48,10 +50,11 @@ def check_mixed_images(first: Sequence[FirstToken], other: Sequence[FirstToken],
     p, p_again = (np.array([share(gap, 0.0) for gap in one if np.isfinite(gap)]) for one in (a, a_again))
     changed = float(np.abs(p - p_again).max()) if len(p) == len(p_again) else 1.0
     apart, noise = float(np.nanmax(np.abs(a - b))), float(np.nanmax(np.abs(a - a_again)))
-    if changed > SAME:
+    if changed > SAME or noise > GAP_SAME:
         raise UserError(
             f"the server mixes up pictures: asked about one picture, another one, and the first again, P(yes) of the "
-            f"first differs by {changed:.2g} (accepted: {SAME:g}); switch off its cache of prompts (llama.cpp: "
+            f"first differs by {changed:.2g} (accepted: {SAME:g}), z_yes - z_no by {noise:.2g} (accepted: "
+            f"{GAP_SAME:g}); switch off its cache of prompts (llama.cpp: "
             "--no-cache-prompt --cache-reuse 0; SGLang: --disable-radix-cache; vLLM: --no-enable-prefix-caching, "
             "--mm-processor-cache-gb 0), or update it"
         )

@@ -202,9 +202,8 @@ def serving(manners: Manners) -> Iterator[FakeVLM]:
             await server.serve_forever()
 
     def work() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            with suppress(asyncio.CancelledError):
-                runner.run(run())
+        with asyncio.Runner(loop_factory=lambda: loop) as runner, suppress(asyncio.CancelledError):
+            runner.run(run())
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
