@@ -66,8 +66,8 @@ class Budget:
         limit = self.params.max_cost_usd
         if limit is not None and self.spent_usd() + (self.in_flight + 1) * self.dearest_usd > limit:
             self.close(
-                f"extract_logits.server.max_cost_usd is {limit:g}, and one more request would go beyond it; raise it and "
-                "run the same command again: it goes on from here"
+                f"extract_logits.server.max_cost_usd is {limit:g}, and one more request would go beyond it; raise it "
+                "and run the same command again: it goes on from here"
             )
             self.check()
         self.in_flight += 1

@@ -23,7 +23,8 @@ of sums, and in 16 bits a logit of 20 lies on a grid of an eighth."""
 LEAST_MASS = 0.1
 """Below this share of the first token, yes and no are not answers but noise."""
 STRONG = 100.0
-"""A penalty that no word of the prompt survives."""
+"""A penalty that hardly a word of the prompt survives: only where all others have negative logits."""
+IMPOSSIBLE = -1.0
 NOISE = 0.05
 """Of a log-probability, in nats, where a request is sent twice."""
 
@@ -85,9 +86,9 @@ def check_mass(answers: Sequence[FirstToken], likeliest: Counter[str]) -> None:
 class PenaltyProbe:
     """Whether the server weakens words that stand in the prompt, as Yes and No do: a repetition penalty would.
 
-    It is sent as 1 in each request. This finds out whether the server obeys: with a penalty that no word survives,
-    the log-probabilities change, or at least the token that is sampled; where nothing changes, it does not listen, and
-    what it does on its own cannot be known.
+    It is sent as 1 in each request. This finds out whether the server obeys: with a penalty that hardly a word
+    survives, the log-probabilities change, or at least the token that is sampled; or it refuses an impossible one.
+    Where nothing happens it does not listen, and what it does on its own cannot be known.
 
     Args:
         post: sends a body to the chat endpoint and returns the reply.
@@ -116,6 +117,12 @@ class PenaltyProbe:
             return f"the repetition penalty could not be probed ({error}); it is sent as 1"
         if strong[0] != neutral[0] or abs(strong[1] - neutral[1]) > NOISE:
             return obeys
+        try:
+            self.first_token(dict.fromkeys(self.asking.extra, IMPOSSIBLE))
+        except Refused:
+            return obeys
+        except (Malformed, Failed, Stopped):
+            return "it is not known whether the server has a repetition penalty of its own; it is sent as 1"
         raise UserError(
             "the server passes over repetition_penalty, so it may weaken the words of the prompt by a default of its "
             "own; start it without one (vLLM: --generation-config vllm; SGLang: --sampling-defaults openai; llama.cpp: "

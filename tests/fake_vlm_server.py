@@ -97,7 +97,7 @@ class FakeVLM:
                 body = json.loads(await reader.readexactly(length)) if length else {}
                 if not await self.respond(writer, line.split()[1], body):
                     break
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             return  # the client has hung up
         finally:
             writer.close()
@@ -163,7 +163,8 @@ class FakeVLM:
         logprobs = log_softmax(z)
         usage = {"prompt_tokens": 50, "completion_tokens": 1}
         if path == "/generate":
-            told = [[logprobs[word], IDS[word], None] for word in WORDS if IDS[word] in body["token_ids_logprob"]]
+            ids = body["token_ids_logprob"]  # of any vocabulary: yes, then no
+            told = [[logprobs[word], token_id, None] for word, token_id in zip(("Yes", "No"), ids, strict=True)]
             return 200, json.dumps({"text": "", "meta_info": {"output_token_ids_logprobs": [told]} | usage})
         return 200, json.dumps(self.completion(body, logprobs) | ({"usage": usage} if manners.usage else {}))
 

@@ -15,7 +15,7 @@ from makd.extraction import Answerer, Metered
 from tests.fake_vlm_server import Fault, Manners
 from tests.server_asking import MESSAGES, asking, expected, p_yes, pictures
 
-HONOUR = {"logprob_token_ids": "honour"}
+HONOUR: dict[str, Any] = {"logprob_token_ids": "honour"}
 
 
 @pytest.fixture(autouse=True)
@@ -228,7 +228,10 @@ def test_requests_a_minute_are_limited(tmp_path: Path) -> None:
     assert fake.count == 11
 
 
-PRICES = {"usd_per_million_input_tokens": 1000.0, "usd_per_million_output_tokens": 2000.0}  # 0.052 a request
+PRICES: dict[str, Any] = {
+    "usd_per_million_input_tokens": 1000.0,
+    "usd_per_million_output_tokens": 2000.0,
+}  # 0.052 a request
 
 
 def test_the_cost_limit_is_never_passed(tmp_path: Path) -> None:
