@@ -78,8 +78,9 @@ def check_mass(answers: Sequence[FirstToken], likeliest: Counter[str]) -> None:
         tokens = ", ".join(f"{token!r} ({count})" for token, count in likeliest.most_common(3))
         raise UserError(
             f"yes and no hold {mass:.1%} of the first token (at least {LEAST_MASS:.0%} is needed); the model begins "
-            f"with {tokens or 'something else'}; switch thinking off on the server (--reasoning-budget 0, a chat "
-            "template without <think>), or mend prompts/ask_yes_no.txt, extract_logits.answers or token_ids"
+            f"with {tokens or 'something else'}; switch thinking off on the server (vLLM: "
+            "--default-chat-template-kwargs '{\"enable_thinking\": false}'; llama.cpp: --reasoning-budget 0), or mend "
+            "prompts/ask_yes_no.txt, extract_logits.answers or token_ids"
         )
 
 

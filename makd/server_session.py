@@ -60,8 +60,14 @@ class ServerSession:
         return ServerClient(self.params, self.budget)
 
     def close(self) -> None:
-        self.runner.run(self.client.close())
+        self.runner.run(self.disconnect())
         self.runner.close()
+
+    async def disconnect(self) -> None:
+        """Also from what an interrupt has left in flight."""
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await self.client.close()
 
     @property
     def seconds_a_request(self) -> float:
