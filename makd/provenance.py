@@ -47,7 +47,7 @@ def served(block: ExtractLogitsParams, prompt: Path) -> dict[str, Any]:
     """
     server = block.server
     return {
-        "weights": f"{block.model}@{block.revision}",
+        "weights": f"{block.model}@{block.revision or 'server'}",
         "engine": "server",
         "scoring_version": SERVED_VERSION,
         "prompt": prompt.read_text(encoding="utf-8"),

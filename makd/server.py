@@ -129,6 +129,12 @@ class ServerAnswerer:
         chosen = sorted({0, len(self.asking.messages) // 2, len(self.asking.messages) - 1})
         answers = flat(self.session.answers(mode, images, chosen))
         self.session.raise_if_incomplete()
+        if self.session.refused.count:
+            raise UserError(
+                f"{self.server.block.server.base_url} refuses questions about the first pictures: "
+                f"{self.session.refused}; change extract_logits.server.image_format or image_max_px, or what the "
+                "server takes"
+            )
         likeliest = Counter(self.likeliest(images[0], question) for question in chosen)
         check_mass(answers, likeliest)
         if self.server.block.server.penalties == "probe":

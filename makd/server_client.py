@@ -86,6 +86,10 @@ class ServerClient:
             return None
         return found if isinstance(found, dict) else None
 
+    async def is_sglang(self) -> bool:
+        """Whether the server has SGLang's own endpoints, under their former or their present name."""
+        return any([await self.get(path) is not None for path in ("/get_model_info", "/model_info")])
+
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The reply, after as many tries as it takes.
 

@@ -87,7 +87,7 @@ class ServerSession:
         elif self.params.is_openai:
             asking.extra = {}
         wanted = self.mode_name or self.params.logprobs
-        is_sglang = wanted == "sglang" or (wanted == "auto" and await self.client.get("/get_model_info") is not None)
+        is_sglang = wanted == "sglang" or (wanted == "auto" and await self.client.is_sglang())
         problems = []
         for mode in modes(asking, is_sglang=is_sglang):
             if wanted not in ("auto", mode.name):

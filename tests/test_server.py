@@ -95,7 +95,7 @@ def test_penalties_may_be_trusted(tmp_path: Path) -> None:
 
 
 def test_the_image_comes_first_with_equal_bytes_and_one_question_goes_ahead(tmp_path: Path) -> None:
-    with asking(tmp_path, Manners(**HONOUR, delay_s=0.01), penalties="trust") as (fake, answerer):
+    with asking(tmp_path, Manners(**HONOUR, delay_s=0.05), at_once=4) as (fake, answerer):
         urls = [answerer.reader.inputs(picture) for picture in pictures(3)]
         answerer.mode(urls[0])
         fake.asked.clear()
@@ -105,7 +105,7 @@ def test_the_image_comes_first_with_equal_bytes_and_one_question_goes_ahead(tmp_
     assert {image_of(body) for body in fake.asked[:3]} == set(urls)
     assert {body["messages"][0]["content"][1]["text"] for body in fake.asked[:3]} == {MESSAGES[0]}
     assert all(body["repetition_penalty"] == 1 and body["max_tokens"] == 1 for body in fake.asked)
-    assert fake.most_at_once == 8
+    assert 1 < fake.most_at_once <= 4
 
 
 @pytest.mark.parametrize(
@@ -171,6 +171,31 @@ def test_what_the_server_refuses_is_not_tried_again_and_costs_itself(tmp_path: P
     assert np.isnan(z[:, 2]).all()
     rest = [0, 1, 3, 4]
     np.testing.assert_allclose(p_yes(z[:, rest]), expected(urls)[:, rest], atol=1e-6)
+
+
+def test_a_reply_without_the_numbers_is_no_answer_and_nothing_stands_for_it(tmp_path: Path) -> None:
+    other = {"token": "token_id:100", "logprob": -0.1, "top_logprobs": [{"token": "token_id:100", "logprob": -0.1}]}
+    bodies = ['{"choices": []}', json.dumps({"choices": [{"logprobs": {"content": [other]}}]})]
+    faults = {number: Fault(200, body=body) for number, body in enumerate(bodies, 4)}
+    with asking(tmp_path, Manners(**HONOUR, fault=lambda number, body: faults.get(number))) as (_, answerer):
+        urls = [answerer.reader.inputs(picture) for picture in pictures(2)]
+        z = answerer.score(urls).numpy()
+        with pytest.raises(UserError, match=r"2 questions got no answer: .*no chat completion.*other tokens than"):
+            answerer.session.raise_if_incomplete()
+    answered = ~np.isnan(z[..., 0])
+    assert (~answered).sum() == np.isnan(z).all(-1).sum() == 2
+    np.testing.assert_allclose(p_yes(z)[answered], expected(urls)[answered], atol=1e-6)
+
+
+def test_a_server_that_refuses_the_pictures_is_said_to(tmp_path: Path) -> None:
+    def fault(number: int, body: dict[str, Any]) -> Fault | None:
+        return Fault(413, body='{"error": {"message": "image too large"}}') if number > 1 else None
+
+    with (
+        asking(tmp_path, Manners(**HONOUR, fault=fault)) as (_, answerer),
+        pytest.raises(UserError, match=r"refuses questions about the first pictures: .*too large; change .*max_px"),
+    ):
+        answerer.self_test(pictures(2))
 
 
 def test_a_question_that_fails_for_good_stays_missing_and_is_said_at_the_end(tmp_path: Path) -> None:

@@ -216,3 +216,39 @@ def test_what_could_not_be_read_is_remembered_beside_the_answers(store: AnswerSt
     assert store.unreadable() == {"b", "c"}
     assert list(problems(store.folder.parent)) == []
     assert store.read(["a", "b"], ["p"]).missing.tolist() == [[False], [True]]
+
+
+NAN = np.float32(np.nan)
+
+
+def bounded(z_yes: float, z_no: float, p_lo: float, p_hi: float) -> Answers:
+    return Answers(*(np.full((1, 1), value, np.float32) for value in (z_yes, z_no, p_lo, p_hi)))
+
+
+def test_bounds_are_answers_and_keep_their_nulls(tmp_path: Path) -> None:
+    store = AnswerStore(tmp_path, {})
+    store.add(["a"], ["q"], bounded(-0.5, np.nan, 0.75, 1))
+    store.add(["b"], ["q"], bounded(np.nan, np.nan, 0, 1))
+    store.add(["c"], ["q"], bounded(np.nan, np.nan, np.nan, np.nan))
+    found = store.read(["a", "b", "c", "d"], ["q"])
+    assert found.missing[:, 0].tolist() == [False, False, True, True]
+    np.testing.assert_array_equal(found.z_yes[:, 0], [np.float32(-0.5), NAN, NAN, NAN])
+    assert np.isnan(found.z_no).all()
+    assert np.isnan(found.p_yes).all()
+    np.testing.assert_array_equal(found.target(0.3)[:, 0], [np.float32(0.875), NAN, NAN, NAN])
+    np.testing.assert_array_equal(found.target(1.0)[:, 0], np.array([0.875, 0.5, NAN, NAN], np.float32))
+
+
+@pytest.mark.parametrize("exact_first", [True, False])
+def test_an_answer_holds_as_a_whole_and_the_last_one_does(tmp_path: Path, exact_first: bool) -> None:
+    store = AnswerStore(tmp_path, {})
+    both = [answers([2]), bounded(-0.5, np.nan, 0.75, 1)]
+    for one in both if exact_first else both[::-1]:
+        store.add(["a"], ["q"], one)
+    found = store.read(["a"], ["q"])
+    if exact_first:
+        assert (found.z_yes, found.p_lo) == (-0.5, 0.75)
+        assert np.isnan(found.z_no)
+    else:
+        assert (found.z_yes, found.z_no) == (2, -2)
+        assert found.bounds is None

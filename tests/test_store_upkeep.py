@@ -309,3 +309,12 @@ def test_the_end_of_a_compaction_is_on_the_disk(store: AnswerStore, monkeypatch:
     monkeypatch.setattr("makd.store_upkeep.sync_folder", lambda folder: log.append(parts_of(folder)))
     compact(root(store), store.key)
     assert log == [store.parts()]
+
+
+@pytest.mark.parametrize(("p_lo", "said"), [(0.5, None), (0.9, "bounds of P"), (-0.1, "bounds"), (np.nan, "one logit")])
+def test_bounds_are_verified(tmp_path: Path, p_lo: float, said: str | None) -> None:
+    store = AnswerStore(tmp_path, {})
+    values = (1.0, np.nan, p_lo, np.nan if np.isnan(p_lo) else 0.8), (1.0, 2.0, np.nan, np.nan), (1.0, np.nan, 0.1, 0.2)
+    store.add(["a", "b", "c"], ["q"], Answers.of(np.array(values, np.float32)[:, None]))
+    found = list(problems(tmp_path))
+    assert (not found) if said is None else (said in found[0])
