@@ -247,8 +247,9 @@ def test_an_answer_holds_as_a_whole_and_the_last_one_does(tmp_path: Path, exact_
         store.add(["a"], ["q"], one)
     found = store.read(["a"], ["q"])
     if exact_first:
-        assert (found.z_yes, found.p_lo) == (-0.5, 0.75)
+        assert found.bounds is not None
+        assert [one.item() for one in (found.z_yes, *found.bounds)] == [-0.5, 0.75, 1]
         assert np.isnan(found.z_no)
     else:
-        assert (found.z_yes, found.z_no) == (2, -2)
+        assert (found.z_yes.item(), found.z_no.item()) == (2, -2)
         assert found.bounds is None
