@@ -114,7 +114,7 @@ class ServerAnswerer:
         return self.settled
 
     def self_test(self, images: Sequence[Image]) -> SelfTest:
-        """The probes, once for all answerers of a server; some twenty requests.
+        """The probes, once for all answerers of a server; some thirty requests.
 
         Raises:
             UserError: the server is not fit for this; the message says what to change on it.

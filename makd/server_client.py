@@ -50,26 +50,26 @@ class ServerClient:
         self.params, self.budget = params, budget
         self.url = str(params.base_url)
         parts = urlsplit(self.url)
+        self.key = os.environ.get("OPENAI_API_KEY", "").strip()
         self.root = f"{parts.scheme}://{parts.netloc}"
         self.client = self.open(urlunsplit(parts._replace(query="")), dict(parse_qsl(parts.query)))
 
     def open(self, base_url: str, query: dict[str, str]) -> "openai.AsyncOpenAI":
         import openai
 
-        key = os.environ.get("OPENAI_API_KEY", "").strip()
-        if not key and self.params.is_openai:
+        if not self.key and self.params.is_openai:
             raise UserError(
                 f"OPENAI_API_KEY is not set, and {self.url} needs it; set it in the environment, or "
                 "extract_logits.server.base_url to a server of your own"
             )
-        key = key or "no-key"
+        self.key = self.key or "no-key"
         return openai.AsyncOpenAI(
             base_url=base_url,
-            api_key=key,
+            api_key=self.key,
             timeout=self.params.timeout_s,
             max_retries=0,
             default_query=query,
-            default_headers={"api-key": key} if ".azure." in self.root else None,
+            default_headers={"api-key": self.key} if ".azure." in self.root else None,
         )
 
     async def close(self) -> None:
@@ -137,20 +137,24 @@ class ServerClient:
         except openai.APITimeoutError:
             raise Retryable(f"no reply within {self.params.timeout_s:g} s (extract_logits.server.timeout_s)") from None
         except openai.APIConnectionError as error:
-            raise Retryable(f"{error} {error.__cause__}") from None
+            raise Retryable(self.one_line(f"{error} {error.__cause__}")) from None
         except ValueError:
             raise Retryable("a reply that is no JSON; does base_url end in /v1?") from None
         if not isinstance(reply, dict):
             raise Retryable("a reply that is no JSON object; does base_url end in /v1?")
-        if "error" in reply:  # some send it with status 200
-            raise Retryable(described(reply))
+        if reply.get("error"):  # some send it with status 200
+            raise Retryable(self.one_line(described(reply)))
         usage = reply.get("usage") or sglang_usage(reply)
         self.budget.answered(usage.get("prompt_tokens"), usage.get("completion_tokens"))
         return reply
 
+    def one_line(self, said: str) -> str:
+        """What a server said, in at most 300 characters and without the key, which some repeat."""
+        return " ".join(said.replace(self.key, "$OPENAI_API_KEY").split())[:300]
+
     def judge(self, error: "openai.APIStatusError") -> Exception:
         """What a status of 400 and above means."""
-        status, said = error.status_code, " ".join(error.message.split())[:300]
+        status, said = error.status_code, self.one_line(error.message)
         if advice := HOPELESS.get(status):
             self.budget.close(f"{self.url} says {status}: {said}; {advice}")
             return Stopped(self.budget.why_closed)

@@ -235,6 +235,18 @@ def test_a_wrong_key_or_model_stops_at_once(tmp_path: Path, status: int, advice:
     assert fake.count == 1
 
 
+def test_the_key_is_in_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    manners = Manners(fault=lambda number, body: Fault(401, body='{"error": {"message": "wrong key:\\nsk-secret"}}'))
+    with (
+        asking(tmp_path, manners) as (_, answerer),
+        pytest.raises(UserError, match=r"wrong key:.*\$OPENAI_API_KEY") as caught,
+    ):
+        answerer.self_test(pictures(2))
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_no_server_at_all_is_said_in_one_line(tmp_path: Path) -> None:
     with (
         asking(tmp_path, Manners(), base_url="http://127.0.0.1:9/v1", max_attempts=2) as (_, answerer),
