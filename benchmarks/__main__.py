@@ -1,5 +1,6 @@
 """Runs every benchmark, prints its numbers and writes them to reports/benchmarks.json."""
 
+import argparse
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from makd.files import write_json
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__).parse_args()
     torch.set_num_threads(1)  # threads that wait burn processor time, more the busier the machine
     found: dict[str, float] = {}
     for benchmark in (scorer, training):

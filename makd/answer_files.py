@@ -88,6 +88,7 @@ def read_columns(file: Path) -> tuple[int, str, list[str], pd.DataFrame]:
         raise UserError(
             f"{file} needs one column that says whose answers a row holds: {', '.join(NAMED_BY)}; it has "
             f"{', '.join(table.columns[:5])}"
+            + ("; its columns must be separated by commas" if ";" in table.columns[0] else "")
         )
     is_answer = [name not in KEY_COLUMNS for name in table.columns]
     return first_row, by, list(table[by].astype(str)), table.loc[:, is_answer]

@@ -18,7 +18,7 @@ MOST_NAMED = 40  # classes that fit under an axis
 VIRIDIS = colormaps["viridis"]
 
 
-def questions_figure(table: pd.DataFrame, learned: pd.DataFrame, n_images: int, n_test: int) -> Figure:
+def questions_figure(table: pd.DataFrame, learned: pd.DataFrame, n_images: int) -> Figure:
     """A row a question in rank order: how its answers spread over all images, and how well they are learned on test.
 
     `table` is the question table, `learned` the agreement table.
@@ -29,7 +29,9 @@ def questions_figure(table: pd.DataFrame, learned: pd.DataFrame, n_images: int, 
     draw_quality(quality, table, learned)
     spread.set_ylim(len(table) - 0.4, -0.6)
     spread.set_xlabel(f"P(yes) of the teacher: mean ± std over {counted(n_images, 'image')}")
-    quality.set_xlabel(f"AUC (0.5: chance, 1: perfect); students on {counted(n_test, 'test image')}")
+    least, most = int(learned["answers"].min()), int(learned["answers"].max())
+    n_test = counted(most, "test image") if least == most else f"{least:,} to {counted(most, 'test image')}"
+    quality.set_xlabel(f"AUC (0.5: chance, 1: perfect); students on {n_test}")
     if quality.get_legend_handles_labels()[0]:
         figure.legend(loc="outside upper right", ncols=4, fontsize=8)
     return figure

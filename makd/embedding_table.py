@@ -35,7 +35,7 @@ def embed_all(
 
 
 def write_embeddings(found: Embeddings, path: Path) -> None:
-    """A row an image; columns `row`, then `x: <source>` and `y: <source>`, which have no unit."""
+    """A row an image; columns `row`, then `x: <source>` and `y: <source>`, without a unit; NaN of no place."""
     columns = {"row": pa.array(found.rows)}
     for name, embedding in found.by_source.items():
         points = np.full((len(found.rows), 2), np.nan) if embedding.points is None else embedding.points

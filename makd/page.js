@@ -69,6 +69,8 @@ function drawLazily(element, draw) {
   inView.observe(element);
 }
 
+addEventListener("beforeprint", () => [...plots.keys()].filter((one) => !drawn.has(one)).forEach(drawFirst));
+
 function redraw(element) {
   if (drawn.has(element)) plots.get(element)();
 }
@@ -229,8 +231,10 @@ function setUpMap(side) {
 
 function showCloud(side) {
   const cloud = cloudOf(side);
-  const n = cloud?.x.length ?? 0;
-  byId(`map-${side}-title`).textContent = `${cloud?.name ?? `no ${side}`}, t-SNE of ${counted(n, "image")}`;
+  const all = cloud?.x.length ?? 0;
+  const n = cloud?.x.filter(known).length ?? 0;
+  const rest = n < all ? ` (${all - n} more without an answer)` : "";
+  byId(`map-${side}-title`).textContent = `${cloud?.name ?? `no ${side}`}, t-SNE of ${counted(n, "image")}${rest}`;
   canvas(side).hidden = n === 0;
   const reason = canvas(side).parentElement.querySelector(".nothing");
   reason.hidden = n > 0;
@@ -263,7 +267,7 @@ async function drawCloud(side) {
 
 /** Ranges of one length, so that distances mean the same in both directions. */
 function squareRanges(...axes) {
-  const ends = axes.map((values) => [Math.min(...values), Math.max(...values)]);
+  const ends = axes.map((values) => values.filter(known)).map((values) => [Math.min(...values), Math.max(...values)]);
   const half = 0.53 * Math.max(...ends.map(([low, high]) => high - low), 1e-6);
   return ends.map(([low, high]) => [(low + high) / 2 - half, (low + high) / 2 + half]);
 }
@@ -333,7 +337,7 @@ function placeRing(side) {
   const ring = element.parentElement.querySelector(".ring");
   const cloud = cloudOf(side);
   const place = (value, [from, to]) => (value - from) / (to - from);
-  const seen = drawn.has(element) && cloud?.x.length;
+  const seen = drawn.has(element) && known(cloud?.x[marked]);
   const left = seen ? place(cloud.x[marked], element.layout.xaxis.range) : -1;
   const bottom = seen ? place(cloud.y[marked], element.layout.yaxis.range) : -1;
   ring.hidden = Math.min(left, bottom) < 0 || Math.max(left, bottom) > 1;
@@ -375,7 +379,7 @@ function walk(event, side) {
   if (!(event.key in steps) || event.ctrlKey || event.altKey || event.metaKey) return;
   event.preventDefault();
   const [along, step] = steps[event.key];
-  const order = [...cloud[along].keys()].sort((one, other) => cloud[along][one] - cloud[along][other]);
+  const order = [...cloud[along].keys()].filter((image) => known(cloud[along][image])).sort((one, other) => cloud[along][one] - cloud[along][other]);
   const next = known(marked) || Math.abs(step) > 1 ? order.indexOf(marked) + step : 0;
   mark(order[Math.max(0, Math.min(next, order.length - 1))], side);
 }

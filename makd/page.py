@@ -44,11 +44,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Cloud:
-    """t-SNE of one set of answers; `p_yes[question][image]`, None: no answer; `reason`: why there is no point."""
+    """t-SNE of one set of answers; `p_yes[question][image]`, None: no answer; `reason`: why there is no point.
+
+    `x` and `y` are None of an image without any answer.
+    """
 
     name: str
-    x: list[float]
-    y: list[float]
+    x: list[float | None]
+    y: list[float | None]
     p_yes: list[list[int | None]]
     reason: str = ""
 

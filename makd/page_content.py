@@ -33,7 +33,7 @@ def page_embeddings(data: ReportData, workers: int) -> PageEmbeddings:
     def cloud(name: str, p_yes: Values) -> Cloud:
         embedding = found.by_source[name]
         points = np.zeros((0, 2)) if embedding.points is None else embedding.points.round(3)
-        x, y = points.T.tolist()
+        x, y = ([None if np.isnan(value) else float(value) for value in axis] for axis in points.T)
         return Cloud(name, x, y, percents(p_yes[rows].T), embedding.reason)
 
     of = "all" if len(rows) == found.n_images else f"{len(rows):,} of"

@@ -1,6 +1,8 @@
 """params.yaml, typed: every stage declares the part that it reads."""
 
 import json
+from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +34,8 @@ class StageParams(Block):
             UserError: a line for each bad value: its key, what was expected, what was got.
         """
         values = read_params(path)
-        return validate(cls, {key: value for key, value in values.items() if key in cls.model_fields}, path)
+        known = {key: value for key, value in values.items() if key in cls.model_fields}
+        return validate(cls, known, path, others=values.keys() - known.keys())
 
 
 def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
@@ -53,16 +56,17 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
     return values
 
 
-def validate(model: type[P], values: dict[str, Any], path: Path = PARAMS_FILE) -> P:
+def validate(model: type[P], values: dict[str, Any], path: Path = PARAMS_FILE, others: Collection[str] = ()) -> P:
     """`values` as a `model`, or a `UserError` that names each bad key.
 
     Strictly: true is no number and 1.0 no seed, for DVC writes them into the paths of the runs. By way of JSON, where
-    strictness leaves a list a tuple and a text a path.
+    strictness leaves a list a tuple and a text a path. `others` are further keys of the file, one of which may be a
+    missing one, misspelt.
     """
     try:
         return model.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
-        raise UserError(describe(error, path)) from None
+        raise UserError(describe(error, path, others)) from None
 
 
 def mending(path: Path) -> str:
@@ -70,7 +74,7 @@ def mending(path: Path) -> str:
     return f"mend it, or `git checkout HEAD -- {path}` for that of your last commit"
 
 
-def describe(error: ValidationError, path: Path) -> str:
+def describe(error: ValidationError, path: Path, others: Collection[str]) -> str:
     """One clause per bad key, such as "alpha: Input should be a valid number, got 'ten'"."""
     clauses = []
     for problem in error.errors():
@@ -78,7 +82,8 @@ def describe(error: ValidationError, path: Path) -> str:
         if problem["type"] == "extra_forbidden":
             clauses.append(f"{key}: no such param")
         elif problem["type"] == "missing":
-            clauses.append(f"{key}: missing")
+            alike = get_close_matches(key, sorted(others), 1)
+            clauses.append(f"{key}: missing" + (f" (is it {alike[0]}, misspelt?)" if alike else ""))
         else:
             clauses.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
     return f"{path}: {'; '.join(clauses)}; {mending(path)}"

@@ -42,7 +42,7 @@ def summary(dataset: str, metrics: dict[str, Any], tables: dict[str, pd.DataFram
 def gap_words(row: dict[str, Any], learned: str) -> str:
     """Whether the gap can be told from none is left to the interval, and said as it is."""
     low, high = row["gap_low"], row["gap_high"]
-    verdict = "which lies above zero" if low > 0 else "which lies below zero" if high < 0 else "which holds zero"
+    verdict = "which lies above zero" if low > 0 else "which lies below zero" if high < 0 else "which contains zero"
     return (
         f"{row['model']}: {plus_minus(row['baseline'], row['baseline_std'])} % by cross-entropy alone, "
         f"{plus_minus(row['makd'], row['makd_std'])} % with {learned}; the gap is "

@@ -81,8 +81,11 @@ def accuracy_markdown(table: pd.DataFrame) -> str:
 
 
 def p_text(p_value: float) -> str:
-    """Two significant digits, and no zeros without end."""
-    return "" if np.isnan(p_value) else "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}"
+    """Two significant digits, three beside the usual thresholds, where two hide the side; no zeros without end."""
+    if np.isnan(p_value):
+        return ""
+    short = f"{p_value:.2g}"
+    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.3g}" if float(short) in (0.01, 0.05) else short
 
 
 def plus_minus(mean: float, std: float, sign: str = "") -> str:
@@ -114,13 +117,18 @@ def question_table(
 
     Accuracy in percent and AUC in [0, 1] are against the truth, empty where that is unknown. `constant` marks a
     question with the same answer for every image: a sign that it does not suit the images, or the teacher. Its
-    `class_share` is empty, for the share of next to no variance is noise.
+    `class_share`, `highest_class` and `lowest_class` are empty, for of next to no variance they are noise.
 
     `teacher` is P(yes), a row an image, a column a question; `truth` is 1 for yes, 0 for no, NaN where unknown.
     """
     p_yes = teacher.to_numpy(dtype=np.float64)
     constant = is_constant(p_yes)
     by_class = class_means(teacher, labels, class_names)
+    telling = ~constant & by_class.notna().any().to_numpy()
+    extremes = [
+        (means.idxmax(), means.idxmin()) if tells else (None, None)
+        for tells, (_, means) in zip(telling, by_class.items(), strict=True)
+    ]
     table = pd.DataFrame(
         {
             "rank": range(1, len(teacher.columns) + 1),
@@ -132,8 +140,8 @@ def question_table(
             "class_share": np.where(constant, np.nan, between_class_share(p_yes, labels)),
             "truth_accuracy": question_accuracy(p_yes, truth),
             "truth_auc": question_auc(p_yes, truth),
-            "highest_class": [None if means.isna().all() else means.idxmax() for _, means in by_class.items()],
-            "lowest_class": [None if means.isna().all() else means.idxmin() for _, means in by_class.items()],
+            "highest_class": [highest for highest, _ in extremes],
+            "lowest_class": [lowest for _, lowest in extremes],
         }
     )
     return pd.concat([table, question_quality(p_yes, labels)], axis=1)

@@ -61,8 +61,12 @@ def draw_clouds(
             say_instead(top, f"skipped: {cloud.embedding.reason}")
             say_instead(bottom, "")
             continue
-        coloured = scatter_p_yes(top, cloud.embedding.points, cloud.p_yes)
-        scatter_classes(bottom, cloud.embedding.points, labels, shown)
+        placed = ~np.isnan(cloud.embedding.points[:, 0])
+        if not placed.all():
+            top.set_title(f"{cloud.title}: {placed.sum():,} of them, the others have no answer")
+        points = cloud.embedding.points[placed]
+        coloured = scatter_p_yes(top, points, cloud.p_yes[placed])
+        scatter_classes(bottom, points, labels[placed], shown)
     if coloured is not None:
         figure.colorbar(coloured, ax=list(grid[0]), label=f"P(yes): {shorten(question, 80)}", shrink=0.9, pad=0.01)
         add_class_legend(figure, shown, class_names, len(np.unique(labels)))

@@ -135,7 +135,7 @@ def evaluate(
         print(f"{name}: {value:.1f} % of the test images")
     if n_constant := int(tables["questions"]["constant"].sum()):
         constant = f"{n_constant} of {len(asked)} questions {'is' if n_constant == 1 else 'are'} constant"
-        print(f"warning: {constant}: is extract_logits.model fit for these images?", file=sys.stderr)
+        print(f"warning: {constant}: do they suit these images, and who answers them?", file=sys.stderr)
     print(f"tables: {out}")
 
 

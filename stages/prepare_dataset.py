@@ -100,7 +100,8 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path, given_a
         case name:
             rows = published(name, root, dtd_fold=block.dtd_fold, flowers102_protocol=block.flowers102_protocol)
     if rows.empty:
-        raise UserError(f"prepare_dataset.root: no image below {root}; expected a folder a class with images in it")
+        expected = "a row an image" if params.dataset == "list" else "a folder a class with images in it"
+        raise UserError(f"prepare_dataset.root: no image in {root}; expected {expected}")
     scanned = scan(list(rows["path"]), workers=runtime.workers, progress=runtime.progress)
     rows = rows.assign(image_id=scanned["image_id"].to_numpy(), error=scanned["error"].to_numpy())
     left_out = list(rows.loc[rows["image_id"].isna(), "path"])
@@ -127,6 +128,9 @@ def given(block: ExtractLogitsParams | None, rows: pd.DataFrame, root: Path, lef
     answered = answers.index[answers.notna().any(axis=1)]
     without = int((~rows[answers.index.name].isin(answered)).sum())
     print(f"{block.table}: {answers.shape[1]} questions; {without} of {len(rows)} images have no answers")
+    if lacking := sorted(set(rows["class_name"]) - set(rows["class_name"][rows[answers.index.name].isin(answered)])):
+        named = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+        print(f"{block.table}: no answers for any image of {named}")
     return answers
 
 

@@ -97,7 +97,7 @@ def draw(data: "ReportData", cards: "list[ImageCard]", out: Path) -> None:
                 student=model,
                 name=name,
             ),
-            "questions": questions_figure(tables["questions"], tables["agreement"], n_asked, n_test),
+            "questions": questions_figure(tables["questions"], tables["agreement"], n_asked),
             "class_aspects": class_figure(data.class_means, tables["questions"]["constant"], n_asked),
             "class_means": class_means_figure(data.class_means, list(telling), n_asked),
             "cards": card_figure(data, cards, name=name),

@@ -140,6 +140,7 @@ def test_answers_about_images_that_are_left_out_are_left_out() -> None:
             r"one column that says whose .*: image_id, path, class_name; it has file, Is",
         ),
         (["path,path,Is it big?", "cat/tom.1.jpg,a,1"], r"needs one column that says whose"),
+        (["path;Is it big?", "cat/tom.1.jpg;1"], r"needs one column .*; its columns must be separated by commas"),
         ([""], r"answers.csv cannot be read as a table: .*[Ee]mpty"),
     ],
 )

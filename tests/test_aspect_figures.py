@@ -28,41 +28,48 @@ def learned(n_questions: int, **columns: object) -> pd.DataFrame:
     """The agreement table of two students, as far as it is drawn."""
     auc = np.random.default_rng(1).uniform(0.5, 1, 2 * n_questions)
     models = ["resnet34"] * n_questions + ["resnet18"] * n_questions
-    return pd.DataFrame({"model": models, "auc": auc}).assign(**columns)
+    return pd.DataFrame({"model": models, "auc": auc, "answers": 50}).assign(**columns)
 
 
 def test_questions_figure_shows_the_truth_and_each_student() -> None:
     with figure_style():
-        figure = questions_figure(table(5), learned(5), 100, 50)
+        figure = questions_figure(table(5), learned(5), 100)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["teacher against truth", "resnet34 against teacher", "resnet18 against teacher"]
     assert figure.axes[1].lines[0].get_xdata() == pytest.approx(table(5)["truth_auc"])
     assert figure.axes[1].lines[2].get_xdata() == pytest.approx(learned(5)["auc"][5:])
 
 
+@pytest.mark.parametrize(("answers", "said"), [(50, "50 test images"), ([1, 12] * 5, "1 to 12 test images")])
+def test_the_axis_of_the_auc_says_how_many_images_it_is_over(answers: object, said: str) -> None:
+    with figure_style():
+        figure = questions_figure(table(5), learned(5, answers=answers), 100)
+    assert figure.axes[1].get_xlabel().endswith(f"students on {said}")
+
+
 @pytest.mark.parametrize("auc", [0.5, 0.97, np.nan])
 def test_the_axis_of_the_auc_is_the_same_whatever_the_values(auc: float) -> None:
     with figure_style():
-        figure = questions_figure(table(3, truth_auc=auc), learned(3, auc=auc), 100, 50)
+        figure = questions_figure(table(3, truth_auc=auc), learned(3, auc=auc), 100)
     assert figure.axes[1].get_xlim() == (-0.03, 1.03)
 
 
 def test_an_unknown_truth_is_not_drawn() -> None:
     with figure_style():
-        figure = questions_figure(table(5, truth_auc=np.nan), learned(5), 100, 50)
+        figure = questions_figure(table(5, truth_auc=np.nan), learned(5), 100)
     assert len(figure.legends[0].get_texts()) == 2
 
 
 def test_without_any_auc_there_is_a_text_in_place_of_a_legend() -> None:
     with figure_style():
-        figure = questions_figure(table(5, truth_auc=np.nan), learned(5, auc=np.nan), 100, 50)
+        figure = questions_figure(table(5, truth_auc=np.nan), learned(5, auc=np.nan), 100)
     assert not figure.legends
     assert figure.axes[1].texts[0].get_text() == "nothing to compare the answers with"
 
 
 def test_a_constant_question_is_marked() -> None:
     with figure_style():
-        figure = questions_figure(table(3, constant=[False, True, False]), learned(3), 100, 50)
+        figure = questions_figure(table(3, constant=[False, True, False]), learned(3), 100)
     labels = figure.axes[0].get_yticklabels()
     assert [to_hex(label.get_color()).upper() == WARNING for label in labels] == [False, True, False]
     assert [text.get_text() for text in figure.axes[0].texts] == ["constant"]
@@ -70,7 +77,7 @@ def test_a_constant_question_is_marked() -> None:
 
 def test_long_questions_are_cut() -> None:
     with figure_style():
-        figure = questions_figure(table(12), learned(12), 100, 50)
+        figure = questions_figure(table(12), learned(12), 100)
     assert max(len(label.get_text()) for label in figure.axes[0].get_yticklabels()) <= 70 + len("  12")
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from makd.embedding import aspect_logits, embed, fitting_perplexity, sample
+from makd.embedding import aspect_logits, distinct_rows, embed, fitting_perplexity, sample
 
 
 def answers(n_images: int, n_questions: int) -> np.ndarray:
@@ -32,8 +32,28 @@ def test_small_sets_have_an_embedding_too(n_images: int, n_questions: int) -> No
     assert np.isfinite(points).all()
 
 
+def test_images_with_equal_answers_are_one_point_and_those_without_an_answer_none() -> None:
+    p_yes = np.repeat(answers(8, 3), 5, axis=0)[np.random.default_rng(1).permutation(40)]
+    alone = embed(p_yes, 30.0).points
+    assert alone is not None
+    places = {tuple(row): tuple(point) for row, point in zip(p_yes, alone, strict=True)}
+    assert len(places) == len(set(places.values())) == 8
+    assert [places[tuple(row)] for row in p_yes] == [tuple(point) for point in alone]
+    gaps = np.insert(p_yes, [3, 20], np.nan, axis=0)
+    among = embed(gaps, 30.0).points
+    assert among is not None
+    assert np.isnan(among).all(axis=1).nonzero()[0].tolist() == [3, 21]
+    assert np.array_equal(among[~np.isnan(gaps).all(axis=1)], alone)
+
+
+def test_distinct_rows_come_in_the_order_in_which_they_are_met() -> None:
+    rows, of_image = distinct_rows(np.array([[5.0], [1.0], [5.0], [3.0], [1.0]]))
+    assert rows.ravel().tolist() == [5, 1, 3]
+    assert of_image.tolist() == [0, 1, 0, 2, 1]
+
+
 @pytest.mark.parametrize("n_questions", [1, 4])
-def test_equal_answers_give_equal_points(n_questions: int) -> None:
+def test_the_same_answers_always_give_the_same_points(n_questions: int) -> None:
     first, second = (embed(answers(50, n_questions), 30.0).points for _ in range(2))
     assert first is not None
     assert second is not None
@@ -45,6 +65,8 @@ def test_equal_answers_give_equal_points(n_questions: int) -> None:
     [
         (answers(4, 3), "too few images (4)"),
         (np.full((9, 3), 0.3, dtype=np.float32), "the same answers"),
+        (np.repeat(answers(4, 3), 3, axis=0), "too few different answers (4)"),
+        (np.vstack([answers(4, 3), np.full((9, 3), np.nan, np.float32)]), "too few images (4)"),
         (np.full((9, 3), np.nan, dtype=np.float32), "no answers"),
         (np.empty((9, 0), dtype=np.float32), "no answers"),
         (np.empty((0, 3), dtype=np.float32), "no answers"),

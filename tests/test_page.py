@@ -37,6 +37,7 @@ QUESTIONS = ["Is it red?", HOSTILE_QUESTION, "Has it a crest?"]
 STUDENTS = ["resnet10t", "vit_tiny"]
 KINDS = ["mended by makd", "both wrong"]
 POINTS = 9
+SIDES = ("teacher", "student")
 Open = Callable[..., Tab]
 
 
@@ -606,6 +607,27 @@ def test_a_map_without_points_says_why(open_page: Open, content: Page) -> None:
     assert tab.get_by_text("Nothing to list.").is_visible()
     assert tab.locator("#images").count() == 0
     assert not tab.locator("#tsne-student").is_visible()
+
+
+def test_an_image_without_a_place_on_one_map_is_marked_on_the_other_alone(open_page: Open, content: Page) -> None:
+    teacher = content.embeddings.teacher
+    x, y = ([None if i == 4 else value for i, value in enumerate(axis)] for axis in (teacher.x, teacher.y))
+    embeddings = replace(content.embeddings, teacher=replace(teacher, x=x, y=y))
+    tab = open_page(replace(content, embeddings=embeddings))
+    drawn(tab, "map-teacher")
+    assert tab.locator("#map-teacher-title").inner_text().endswith("t-SNE of 8 images (1 more without an answer)")
+    assert tab.locator("#map-teacher .point").count() == POINTS - 1
+    tab.mouse.move(*spot(tab, "student", 4))
+    tab.locator(f'#tip img[src="{content.embeddings.thumbnails[4]}"]').wait_for()
+    rings = [tab.locator(".cloud").filter(has=tab.locator(f"#map-{side}")).locator(".ring") for side in SIDES]
+    assert [ring.is_visible() for ring in rings] == [False, True]
+    tab.locator("#map-teacher").focus()
+    marked = set()
+    for key in ["Home", *["ArrowRight"] * POINTS]:
+        tab.keyboard.press(key)
+        marked.add(tab.locator("#tip img").get_attribute("src"))
+        assert rings[0].is_visible()
+    assert marked == {src for i, src in enumerate(content.embeddings.thumbnails) if i != 4}
 
 
 @pytest.mark.parametrize("missing", ["questions", "students"])

@@ -155,6 +155,17 @@ def test_the_map_shows_the_same_images_by_every_source(made_up: MadeUpRuns, data
         assert cloud.reason == ""
 
 
+def test_an_image_without_an_answer_has_no_place_on_the_teachers_map(tmp_path: Path) -> None:
+    made_up = MadeUpRuns(tmp_path, models=("resnet10t",), seeds=(0,)).write()
+    path = page_embeddings(report_data(made_up), workers=1).paths[5]
+    made_up.p_yes[made_up.images["path"] == path] = np.nan
+    made_up.save_answers()
+    found = page_embeddings(report_data(made_up), workers=1)
+    assert [place is None for place in found.teacher.x] == [place is None for place in found.teacher.y]
+    assert [one for one, place in zip(found.paths, found.teacher.x, strict=True) if place is None] == [path]
+    assert None not in found.students[0].x
+
+
 def test_a_source_without_points_has_its_reason(tmp_path: Path) -> None:
     made_up = MadeUpRuns(tmp_path, n_test=1, models=("resnet10t",), seeds=(0,)).write()
     found = page_embeddings(report_data(made_up), workers=1)

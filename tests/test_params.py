@@ -37,6 +37,7 @@ def test_a_stage_reads_only_what_it_declares(params_file: Path) -> None:
         ("alpha: .nan\ntrain: {epochs: 2}", "alpha: .*finite"),
         ("alpha: 1\ntrain: {epochs: 2, epoch: 3}", r"train\.epoch: no such param"),
         ("alpha: 1\ntrain: {}", r"train\.epochs: missing"),
+        ("alhpa: 1\ntrain: {}", r"alpha: missing \(is it alhpa, misspelt\?\)"),
         ("alpha: 1\ntrain: {epochs: 0}", r"train\.epochs: .*greater than 0, got 0"),
         ("alpha: true\ntrain: {epochs: 2}", "alpha: Input should be a valid number, got True"),
         ("alpha: '1'\ntrain: {epochs: 2}", "alpha: Input should be a valid number, got '1'"),

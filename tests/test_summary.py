@@ -36,15 +36,15 @@ def test_the_gap_is_said_with_its_interval_and_p() -> None:
     [
         (0.1, 3.0, "which lies above zero"),
         (-3.0, -0.1, "which lies below zero"),
-        (-1.0, 2.0, "which holds zero"),
-        (0.0, 2.0, "which holds zero"),
-        (-2.0, 0.0, "which holds zero"),
+        (-1.0, 2.0, "which contains zero"),
+        (0.0, 2.0, "which contains zero"),
+        (-2.0, 0.0, "which contains zero"),
     ],
 )
-def test_whether_the_interval_holds_zero_is_said_as_it_is(low: float, high: float, verdict: str) -> None:
+def test_whether_the_interval_contains_zero_is_said_as_it_is(low: float, high: float, verdict: str) -> None:
     words = gap_words(gap(gap_low=low, gap_high=high), ASPECTS)
     assert verdict in words
-    assert sum(words.count(one) for one in ("above zero", "below zero", "holds zero")) == 1
+    assert sum(words.count(one) for one in ("above zero", "below zero", "contains zero")) == 1
 
 
 def test_one_seed_has_no_deviation_and_a_tiny_p_no_equals_sign() -> None:

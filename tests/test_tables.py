@@ -120,7 +120,16 @@ def test_markdown_has_the_paper_and_the_multimodal_llm_where_there_is_something_
 
 @pytest.mark.parametrize(
     ("p_value", "text"),
-    [(0.0461, "0.046"), (1.0, "1"), (0.0001, "0.0001"), (0.00009, "< 0.0001"), (np.nan, "")],
+    [
+        (0.0461, "0.046"),
+        (0.0498, "0.0498"),
+        (0.0102, "0.0102"),
+        (0.02, "0.02"),
+        (1.0, "1"),
+        (0.0001, "0.0001"),
+        (0.00009, "< 0.0001"),
+        (np.nan, ""),
+    ],
 )
 def test_p_has_two_digits(p_value: float, text: str) -> None:
     assert p_text(p_value) == text
@@ -172,7 +181,8 @@ def test_question_table_by_hand(questions: pd.DataFrame) -> None:
 
 def test_a_constant_question_is_marked_without_a_share_and_an_unanswered_one_is_empty(questions: pd.DataFrame) -> None:
     assert list(questions["constant"]) == [False, True, False]
-    assert list(questions["class_share"].isna()) == [False, True, True]
+    for column in ("class_share", "highest_class", "lowest_class"):
+        assert list(questions[column].isna()) == [False, True, True]
     unanswered = questions.iloc[2]
     assert unanswered["null_share"] == 1
     assert unanswered[["p_yes_mean", "class_share", "truth_auc", "highest_class"]].isna().all()

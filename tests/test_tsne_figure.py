@@ -49,6 +49,24 @@ def test_each_point_has_the_place_and_the_colour_of_its_image() -> None:
     assert any(np.array_equal(shown, p_yes[chosen, question]) for question in range(4))
 
 
+def test_an_image_without_an_answer_has_no_point_and_the_title_says_so() -> None:
+    p_yes = np.random.default_rng(0).random((30, 4))
+    gaps = p_yes.copy()
+    gaps[:7] = np.nan
+    by_source, names = {TEACHER: gaps, "resnet18": p_yes}, ["a", "b", "c"]
+    embeddings = embed_all(by_source, at_most=100, perplexity=5.0)
+    questions = ["Q?"] * 4
+    figure = tsne_figure(embeddings, by_source, np.arange(30) % 3, names, questions, student="resnet18", name="s")
+    student, teacher, _, by_class = figure.axes[:4]
+    assert (student.get_title(), teacher.get_title()) == (
+        "student: s",
+        "teacher: 23 of them, the others have no answer",
+    )
+    assert [n_points(axes) for axes in (student, teacher)] == [30, 23]
+    drawn: list[Any] = list(by_class.collections)
+    assert sum(len(one.get_offsets()) for one in drawn) == 23
+
+
 def test_dollars_in_a_question_are_no_formula() -> None:
     label = draw(30, 4, 3).axes[-1].yaxis.label
     assert label.get_text().count("$") == 2

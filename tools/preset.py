@@ -15,10 +15,12 @@ def install(name: str, *, force: bool) -> None:
     """Copy it over params.yaml; edits that are in no commit are lost only with `force`."""
     there = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     if name not in there:
-        raise UserError(f"there is no preset {name!r}, but {', '.join(there)}")
+        raise UserError(f"there is no preset {name!r}; make preset NAME=one of {', '.join(there)}")
     changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", str(PARAMS_FILE)], check=False).returncode
     if changed and not force:
-        raise UserError(f"{PARAMS_FILE} has edits that are in no commit; commit them, or add --force")
+        raise UserError(
+            f"{PARAMS_FILE} has edits that are in no commit; commit them, or run: python -m tools.preset {name} --force"
+        )
     shutil.copyfile(FOLDER / f"{name}.yaml", PARAMS_FILE)
     print(f"{PARAMS_FILE} is that of {FOLDER}/{name}.yaml; next: dvc repro")
 

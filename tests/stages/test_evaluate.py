@@ -152,7 +152,7 @@ def test_constant_questions_are_warned_of(made_up: MadeUpRuns, capsys: pytest.Ca
     made_up.p_yes[:, 1:3] = 0.3
     made_up.save_answers()
     evaluated(made_up)
-    assert "2 of 4 questions are constant: is extract_logits.model fit for these images?" in capsys.readouterr().err
+    assert "2 of 4 questions are constant: do they suit these images, and who answers them?" in capsys.readouterr().err
 
 
 def test_only_the_models_and_seeds_of_the_params_count(made_up: MadeUpRuns) -> None:

@@ -168,7 +168,7 @@ def test_a_list_is_taken_as_it_is(tmp_path: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ([], "no image below"),
+        ([], "no image in"),
         (["1.png", "2.png"], "2 images lie directly in .*few; expected a folder a class"),
         (["train/1.png", "test/2.png"], "1 image lies directly in .*few/train; expected a folder a class"),
         (["a/1.png", "a/2.png"], "two classes or more"),
@@ -272,13 +272,18 @@ def test_own_answers_are_written_by_image_and_a_change_in_them_is_seen(
     (tmp_path / "my.csv").write_text("path,Is it an ant?\nant/1.png,1\nbee/2.png,0\nbee/4.png,\n")
     given = give(tmp_path, params("imagefolder", folder))
     assert given["Is it an ant?"].tolist().count(1) == given["Is it an ant?"].tolist().count(0) == 1
-    assert "my.csv: 1 questions; 38 of 40 images have no answers" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "my.csv: 1 questions; 38 of 40 images have no answers" in said
+    assert "no answers for any image" not in said
     first = (tmp_path / "given_answers.parquet").read_bytes()
     give(tmp_path, params("imagefolder", folder))
     assert (tmp_path / "given_answers.parquet").read_bytes() == first
     (tmp_path / "my.csv").write_text("class_name,Is it an ant?\nant,1\nbee,0.5\n")
     assert give(tmp_path, params("imagefolder", folder))["Is it an ant?"].to_dict() == {"ant": 1, "bee": 0.5}
     assert "0 of 40 images have no answers" in capsys.readouterr().out
+    (tmp_path / "my.csv").write_text("class_name,Is it an ant?\nant,1\n")
+    give(tmp_path, params("imagefolder", folder))
+    assert "my.csv: no answers for any image of bee\n" in capsys.readouterr().out
 
 
 def test_relative_paths_of_answers_to_a_list_start_from_its_folder(tmp_path: Path, folder: Path) -> None:
