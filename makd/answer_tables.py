@@ -97,12 +97,18 @@ def import_answers(path: Path, store: AnswerStore) -> int:
     """Put the answers of an earlier data/answers.parquet into `store` where it lacks them; returns how many.
 
     So a fresh clone with `dvc pull`, or a deleted store, asks nothing twice. Answers of another scorer are left alone.
+    Of several processes one imports, the others wait and find nothing to import.
 
     Raises:
         UserError: the file is damaged. Nobody pays for its answers a second time without having said so.
     """
     if not path.exists() or (read_schema(path, mending=MENDING).metadata or {}).get(STORE_KEY) != store.key.encode():
         return 0
+    with store.turn():
+        return import_lacking(path, store)
+
+
+def import_lacking(path: Path, store: AnswerStore) -> int:
     imported = 0
     image_ids, question_ids = (distinct(path, name) for name in ("image_id", "question_id"))
     reader = store.reader(image_ids, question_ids)

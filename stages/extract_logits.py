@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from makd.answer_tables import Tables
     from makd.questions import Question
+    from makd.shards import Share
     from makd.store import AnswerStore
     from makd.wanted import Wanted
 
@@ -44,6 +45,7 @@ def extract_logits(
     params: Params,
     runtime: Runtime,
     estimate: bool = False,
+    share: "Share | None" = None,
     /,
     *,
     manifest: Path,
@@ -61,10 +63,11 @@ def extract_logits(
     """Write `aspects`, `answers` and `zero_shot` for the images of the wanted splits and the first questions.
 
     With `estimate`, only say what asking would cost: a model is loaded and tried on a few images, and no answer
-    of it is kept.
+    of it is kept. With a `share`, ask about the images of this share and write no table.
 
     Raises:
-        UserError: fewer questions than wanted, a model that cannot be loaded, a failed self-test.
+        UserError: a share of what is not asked by image, fewer questions than wanted, a model that cannot be loaded,
+            a failed self-test.
         KeyboardInterrupt: after the shard in flight.
     """
     from makd.answer_tables import Tables, write_given_tables
@@ -73,10 +76,11 @@ def extract_logits(
     from makd.wanted import asked_images
 
     block, out = params.extract_logits, Tables(aspects, answers, zero_shot)
+    check_share(share, block, runtime)
     ranked, rows = ranked_questions(params, selected), read_manifest(manifest)
     questions = ranked[: params.n_questions]
     if block.backend == "transformers":
-        about_images(block, runtime, rows, questions, prompt, zero_shot_prompt, out, estimate=estimate)
+        about_images(block, runtime, rows, questions, prompt, zero_shot_prompt, out, estimate=estimate, share=share)
         return
     if block.backend == "class_llm":
         prompts = {"graded": grade_prompt, "logprobs": class_prompt}
@@ -86,6 +90,21 @@ def extract_logits(
         print(f"{len(questions)} questions: the answers are those of {block.table}, 0 to ask")
     if given is not None and not estimate:
         write_given_tables(rows, asked_images(rows, block.splits, block.images_per_class), given, out)
+
+
+def check_share(share: "Share | None", block: ExtractLogitsParams, runtime: Runtime) -> None:
+    """Raises a UserError where there is nothing to share out, or ray does it."""
+    if share is None:
+        return
+    if block.backend in ("table", "class_llm"):
+        raise UserError(
+            f"--shard {share}: extract_logits.backend {block.backend} asks about no image; run it without --shard"
+        )
+    if runtime.engine != "local":
+        raise UserError(
+            f"--shard {share}: runtime.engine {runtime.engine} shares out the images by itself; "
+            "run it without --shard, or set runtime.engine to local"
+        )
 
 
 def ranked_questions(params: Params, selected: Path) -> "list[Question]":
@@ -111,6 +130,7 @@ def about_images(
     out: "Tables",
     *,
     estimate: bool,
+    share: "Share | None" = None,
 ) -> None:
     """A multimodal LLM is asked about each image; all that it ever said is in the store."""
     from makd.answer_tables import import_answers, write_answers, write_p_yes
@@ -118,6 +138,7 @@ def about_images(
     from makd.manifest import class_names
     from makd.prompts import render
     from makd.provenance import provenance
+    from makd.shards import Share
     from makd.store import AnswerStore
     from makd.wanted import Wanted
     from makd.zero_shot import class_questions
@@ -127,16 +148,21 @@ def about_images(
     about_classes = class_questions(zero_shot_prompt, names)
     chosen = {"splits": block.splits, "zero_shot_splits": block.zero_shot_splits}
     wanted = Wanted.of(rows, questions, about_classes, **chosen, images_per_class=block.images_per_class)
+    places = (share or Share()).places
+    if share:
+        wanted = share.take(wanted, runtime.shard_images)
     size = f"{int(wanted.for_aspects.sum())} images x {len(questions)} questions"
     if block.images_per_class:
         size += f", of the training images {block.images_per_class} a class"
     if about_classes:
         size += f", {int(wanted.for_classes.sum())} x {len(about_classes)} about classes"
+    if share:
+        size = f"share {share}: {size}"
     store = AnswerStore(cache_dir() / "answers", provenance(block, prompt))
     with store.in_use():
         store.write_provenance()
         if wanted.missing(store).any():
-            with store.lock():
+            with store.lock(places):
                 imported = import_answers(out.answers, store)
                 to_ask = int(wanted.missing(store).sum())
                 print(f"{size}: {wanted.pairs.sum()} answers wanted, {to_ask} to ask", end="")
@@ -145,7 +171,9 @@ def about_images(
                     ask(store, wanted, block, prompt, runtime, really=not estimate)
         else:
             print(f"{size}: all answers are in the store, 0 to ask")
-        if estimate:
+        if share and not estimate:
+            print(f"share {share} is done; once all are, dvc repro finds their answers and writes the tables")
+        if estimate or share:
             return
         of_aspects, of_classes = wanted.readers(store)
         write_p_yes(rows, [question.text for question in questions], of_aspects, out.aspects)
@@ -190,36 +218,20 @@ def ask(
     really: bool,
 ) -> None:
     """Load the model and ask what the store lacks, or only say what that costs."""
-    import torch
-
-    from makd.devices import choose_device
-    from makd.extraction import ask_missing
+    from makd.extraction import ask_missing, in_this_process
     from makd.extraction_speed import Speed, keep_speed
     from makd.machine import device_name
-    from makd.prompts import render
-    from makd.scorer import Scorer
-    from makd.vlm import VLM
-    from makd.weights import local_folder
+    from makd.ray_engine import on_ray
+    from makd.scorers import Scorers
 
-    vlm = VLM(
-        local_folder(block.model) or block.model,
-        revision=block.revision,
-        dtype=getattr(torch, block.dtype),
-        attention=block.attention,
-        device=choose_device(runtime.device),
-        device_map=runtime.device_map,
-        quantization=block.quantization,
-        processor_kwargs=block.processor,
-    )
-
-    def make_scorer(asked: "list[Question]") -> Scorer:
-        messages = [render(prompt, question=question.text) for question in asked]
-        return Scorer(vlm, messages, block.answers, share=block.shared_prefix)
-
-    report = ask_missing(store, wanted, make_scorer, runtime, really=really)
+    scorers = Scorers(block, prompt, runtime)
+    engine = on_ray if runtime.engine == "ray" else in_this_process
+    report = ask_missing(store, wanted, scorers, runtime, engine=engine, really=really)
     if really:
         print(f"{report.asked} questions asked")
-        keep_speed(store.folder, Speed(device_name(vlm.device), report.images, report.asked, report.seconds))
+    if really and runtime.engine == "local":  # else the model was never here
+        device = device_name(scorers.vlm.device)
+        keep_speed(store.folder, Speed(device, report.images, report.asked, report.seconds))
     if report.unreadable:
         print(f"{len(report.unreadable)} images could not be read, their answers stay empty:", file=sys.stderr)
         for reason in report.unreadable.values():
@@ -235,14 +247,19 @@ def dvc_arguments() -> list[str]:
 
 
 def main() -> None:
+    from makd.shards import Share
+
     parser = argparse.ArgumentParser(prog="python -m stages.extract_logits", description=__doc__)
     inputs = ("manifest", "selected", "given-answers", "recordings")
     prompts = ("prompt", "zero-shot-prompt", "class-prompt", "grade-prompt")
     for name in (*inputs, *prompts, "aspects", "answers", "zero-shot"):
         parser.add_argument(f"--{name}", type=Path, help="that of dvc.yaml where it is not given")
     parser.add_argument("--estimate", action="store_true", help="only say what asking would cost")
+    parser.add_argument("--shard", metavar="i/N", help="be process i of N, from 1 to N; docs/scale.md")
     arguments = vars(parser.parse_args([*dvc_arguments(), *sys.argv[1:]]))
-    extract_logits(Params.load(), Runtime.load(), arguments.pop("estimate"), **arguments)
+    shard = arguments.pop("shard")
+    share = Share.parse(shard) if shard else None
+    extract_logits(Params.load(), Runtime.load(), arguments.pop("estimate"), share, **arguments)
 
 
 if __name__ == "__main__":
