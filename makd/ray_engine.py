@@ -216,7 +216,7 @@ def check_ray() -> None:
 def gpus_per_actor(runtime: Runtime, resources: dict[str, float]) -> float:
     """0 on a cluster without GPUs, and where runtime.device is cpu."""
     there = runtime.device != "cpu" and (resources.get("GPU", 0) > 0 or runtime.device == "cuda")
-    return runtime.ray_gpus_per_actor if there else 0
+    return runtime.ray_gpus_per_actor if there else 0.0
 
 
 def count_actors(runtime: Runtime, resources: dict[str, float], nodes: int) -> int:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import time
@@ -216,3 +217,43 @@ def test_what_could_not_be_read_is_remembered_beside_the_answers(store: AnswerSt
     assert store.unreadable() == {"b", "c"}
     assert list(problems(store.folder.parent)) == []
     assert store.read(["a", "b"], ["p"]).missing.tolist() == [[False], [True]]
+
+
+def test_under_the_lock_the_parts_are_listed_once(store: AnswerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add(["a"], ["q"], answers([1.0]))
+    listed: list[AnswerStore] = []
+    after_the_last = AnswerStore.after_the_last
+
+    def noted(self: AnswerStore) -> int:
+        listed.append(self)
+        return after_the_last(self)
+
+    monkeypatch.setattr(AnswerStore, "after_the_last", noted)
+    with store.lock():
+        for image in "bcd":
+            store.add([image], ["q"], answers([2.0]))
+    assert len(listed) == 1
+    assert [part_number(path) for path in store.parts()] == [0, 1, 2, 3]
+    store.add(["a"], ["q"], answers([3.0]))
+    assert part_number(store.parts()[-1]) == 4, "another process may have written meanwhile"
+
+
+def test_other_places_are_free_and_the_same_are_not(store: AnswerStore) -> None:
+    with holding(store, "lock", places=(0, 10)):
+        with store.lock(range(10, 20), wait=False):
+            pass
+        for places in (range(9, 20), None):
+            with pytest.raises(UserError, match="is in use"), store.lock(places, wait=False):
+                pass
+
+
+def test_a_file_system_without_locks_is_named(store: AnswerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("makd.file_lock.fcntl.lockf", no_locks)
+    with (
+        pytest.raises(UserError, match=r"lock cannot be locked \(No locks available\).* let MAKD_CACHE name"),
+        store.lock(),
+    ):
+        pass
