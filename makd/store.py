@@ -203,19 +203,25 @@ class AnswerReader:
         for name, ids in {"image_ids": self.image_ids, "question_ids": self.question_ids}.items():
             if not ids.is_unique:
                 raise ValueError(f"{name} must be distinct")
-        self.contents = self.list_parts()
+        self.list_parts()
 
-    def list_parts(self) -> dict[Path, Rows]:
-        """Where each row of each part is among the wanted images, -1 if nowhere."""
+    def list_parts(self) -> None:
+        """Where each row of each part is among the wanted images, -1 if nowhere; parts without any are left out."""
         while True:
             contents = {}
             try:
                 for path in parts_of(self.folder):
                     with open_part(path) as part:
-                        contents[path] = self.image_ids.get_indexer(part.image_ids()).astype(np.int32)
-                return contents
+                        among = self.image_ids.get_indexer(part.image_ids()).astype(np.int32)
+                    if (among >= 0).any():
+                        contents[path] = among
+                break
             except Vanished:
                 wait_for_compaction()
+        self.contents = list(contents.items())
+        # The images of a part lie close together: to look into all parts for each block would be their square
+        self.first = np.array([among[among >= 0].min() for among in contents.values()], np.int32)
+        self.last = np.array([among.max() for among in contents.values()], np.int32)
 
     def blocks(self) -> Iterator[tuple[slice, Answers]]:
         """All images in their order: which of them, and their answers."""
@@ -231,7 +237,7 @@ class AnswerReader:
                 return self.read_listed(rows)
             except Vanished:
                 wait_for_compaction()
-                self.contents = self.list_parts()
+                self.list_parts()
 
     def read_listed(self, rows: Rows) -> Answers:
         images, back = np.unique(rows, return_inverse=True)
@@ -240,7 +246,9 @@ class AnswerReader:
         place[-1] = -1
         shape = len(images), len(self.question_ids)
         z = {name: np.full(shape, np.nan, np.float32) for name in LOGITS}
-        for path, among in self.contents.items():
+        known = images[images >= 0]
+        near = (self.last >= known[0]) & (self.first <= known[-1]) if len(known) else np.zeros(len(self.last), np.bool_)
+        for path, among in (self.contents[number] for number in np.flatnonzero(near)):
             at_row = place[among]
             if not (at_row >= 0).any():
                 continue

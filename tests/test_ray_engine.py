@@ -105,13 +105,10 @@ def make_manifest_anew(project: Path) -> None:
 @with_ray
 def test_an_actor_and_then_the_driver_are_killed(project: Path, tmp_path: Path) -> None:
     out, cache = folder(tmp_path / "out"), tmp_path / "cache"
-    process = start(project, out, cache, 0.05)
+    process = start(project, out, cache, 0.2)
     wait_until_asked(process, out, 4 * SHARD)
-    victim = answering(out)[-1]
-    os.kill(victim, signal.SIGKILL)
+    os.kill(answering(out)[-1], signal.SIGKILL)
     wait_until_asked(process, out, 8 * SHARD)
-    while len(set(answering(out)[-4:]) - {victim}) < ACTORS:  # the one that takes its place is at work
-        wait_until_asked(process, out, asked_images(out) + 1)
     process.kill()
     process.wait()
     while not_yet_gone(answering(out)):

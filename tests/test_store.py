@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import makd.store
 import makd.store_parts
 from makd.errors import UserError
 from makd.store import Answers, AnswerStore, part_number, store_key
+from makd.store_parts import Part
 from makd.store_upkeep import compact, problems, remove_store, unused_days
 from tests.lock_holder import holding
 
@@ -257,3 +259,24 @@ def test_a_file_system_without_locks_is_named(store: AnswerStore, monkeypatch: p
         store.lock(),
     ):
         pass
+
+
+def test_a_block_opens_the_parts_that_hold_its_images_and_no_other(
+    store: AnswerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"image{k}" for k in range(12)]
+    for k in range(0, 12, 3):
+        store.add(ids[k : k + 3], ["q"], answers(*[[float(k + j)] for j in range(3)]))
+    store.add(["elsewhere"], ["q"], answers([99.0]))
+    reader = store.reader(ids, ["q"])
+    opened: list[Path] = []
+    open_part = makd.store_parts.open_part
+
+    def noted(path: Path) -> AbstractContextManager[Part]:
+        opened.append(path)
+        return open_part(path)
+
+    monkeypatch.setattr("makd.store.open_part", noted)
+    assert reader.read(np.array([4, -1, 5, 7])).z_yes[[0, 2, 3], 0].tolist() == [4, 5, 7]
+    assert [part_number(path) for path in opened] == [1, 2]
+    assert reader.read(np.array([-1])).missing.all()
