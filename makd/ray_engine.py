@@ -7,9 +7,7 @@ kill, or all). Ray starts an actor anew that dies, and gives it its shard again.
 """
 
 import contextlib
-import importlib.util
 import io
-import logging
 import os
 import pickle
 import time
@@ -17,7 +15,6 @@ import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +24,10 @@ import pandas as pd
 from makd.errors import UserError
 from makd.extraction import Answerer, Asked, Job, ask_shard, run_self_test
 from makd.loading import Loaded, load
-from makd.runtime import Runtime
+from makd.ray_cluster import cluster, count_actors, gpus_per_actor
 from makd.shards import Shard
 from makd.store import AnswerStore
 
-LOCAL_CPUS = 6
-"""Ray's count of CPUs on this machine, at least: what Ray Data runs beside the actors may wait for ever for a third."""
 RETRIES = 3
 """Of a shard whose actor dies, before it is left for the next round."""
 ROUNDS = 2
@@ -40,7 +35,6 @@ FAILURES = 10
 """Shards that may fail in a row by an error of the program, before it is one."""
 LISTING_S = 120.0
 """How long a network's file system may take to list a part that another machine has written."""
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
 def on_ray(job: Job, images: pd.Series, shards: Iterable[Shard]) -> Iterator[Asked]:
@@ -51,15 +45,17 @@ def on_ray(job: Job, images: pd.Series, shards: Iterable[Shard]) -> Iterator[Ask
             self-test; shards that were lost again and again.
         KeyboardInterrupt: at once; each actor loses the shard in flight.
     """
-    left, seen, said = dict(enumerate(shards)), set[str](), ""
+    left, seen, said, failure = dict(enumerate(shards)), set[str](), "", "their workers died"
     with cluster(job.runtime) as ray:
-        actors = count_actors(job.runtime, ray.cluster_resources(), len(ray.nodes()))
+        actors = count_actors(job.runtime, ray.cluster_resources(), sum(node["Alive"] for node in ray.nodes()))
         for _ in range(ROUNDS):
             last = time.perf_counter()
             for done in results(ray, job, left, actors):
                 if done.said and not said:
                     said = done.said
                     print(said, end="", flush=True)
+                if done.failure:
+                    failure = done.failure.splitlines()[-1]
                 now = time.perf_counter()
                 if done.asked is not None:
                     del left[done.shard]
@@ -72,9 +68,9 @@ def on_ray(job: Job, images: pd.Series, shards: Iterable[Shard]) -> Iterator[Ask
     await_listing(job.store, seen)
     if left:
         raise UserError(
-            f"{sum(map(len, left.values()))} images have no answers: the workers that had them died {ROUNDS} times; "
-            "look at their memory (runtime.batch_images, runtime.ray_actors) and run the same command again: it asks "
-            "only what is missing"
+            f"{sum(map(len, left.values()))} images have no answers, tried {ROUNDS} times ({failure}); look at the "
+            "memory of the machines (runtime.batch_images, runtime.ray_actors) and run the same command again: it asks "
+            "only these"
         )
 
 
@@ -169,74 +165,6 @@ def results(ray: Any, job: Job, shards: dict[int, Shard], actors: int) -> Iterat
         if in_a_row == min(FAILURES, len(rows)):
             raise RuntimeError(f"{in_a_row} shards in a row failed, the last one with\n{done.failure}")
         yield done
-
-
-@contextmanager
-def cluster(runtime: Runtime) -> Iterator[Any]:
-    """The cluster of `runtime.ray_address`, or one on this machine that ends with the block; yields the module ray.
-
-    Without dashboard, usage statistics or progress bars of its own; it needs no network.
-    """
-    check_ray()
-    os.environ.update(QUIET)
-    import ray
-    import ray.data
-
-    silent: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if runtime.ray_address is None:
-        cpus = max(LOCAL_CPUS, (runtime.ray_actors or 1) + LOCAL_CPUS // 2)
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **silent)
-    else:
-        try:
-            ray.init(address=runtime.ray_address, **silent)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"runtime.ray_address: no Ray cluster at {runtime.ray_address!r} ({' '.join(str(error).split())}); "
-                "start one (ray start --head), give its address, or null for one on this machine"
-            ) from None
-    try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = context.print_on_execution_start = False
-        context.max_errored_blocks = -1  # a shard that is lost is asked in the next round
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def check_ray() -> None:
-    """Raises a UserError where Ray is not installed."""
-    if importlib.util.find_spec("ray") is None:
-        raise UserError(
-            "runtime.engine is ray, which is not installed; run: uv pip install -r pyproject.toml --extra ray, "
-            "or set runtime.engine to local"
-        )
-
-
-def gpus_per_actor(runtime: Runtime, resources: dict[str, float]) -> float:
-    """0 on a cluster without GPUs, and where runtime.device is cpu."""
-    there = runtime.device != "cpu" and (resources.get("GPU", 0) > 0 or runtime.device == "cuda")
-    return runtime.ray_gpus_per_actor if there else 0.0
-
-
-def count_actors(runtime: Runtime, resources: dict[str, float], nodes: int) -> int:
-    """`runtime.ray_actors`, else as many as the GPUs allow, else one a machine.
-
-    Raises:
-        UserError: the cluster has too few GPUs or CPUs for them.
-    """
-    each, there = gpus_per_actor(runtime, resources), resources.get("GPU", 0)
-    actors = runtime.ray_actors or (int(there // each) if each else nodes)
-    if not actors or actors * each > there:
-        raise UserError(
-            f"runtime.ray_actors: {actors or 1} with {each:g} GPUs each (runtime.ray_gpus_per_actor) are more than the "
-            f"cluster's {there:g} GPUs; lower one of them, or set runtime.device to cpu"
-        )
-    if actors > resources.get("CPU", 0):
-        raise UserError(
-            f"runtime.ray_actors: {actors} are more than the cluster's {resources.get('CPU', 0):g} CPUs; lower it"
-        )
-    return actors
 
 
 def await_listing(store: AnswerStore, parts: set[str]) -> None:

@@ -17,7 +17,8 @@ from PIL import Image
 from makd.errors import UserError
 from makd.manifest import read_manifest
 from makd.params import read_params
-from makd.ray_engine import FAILURES, await_listing, check_ray, count_actors, gpus_per_actor
+from makd.ray_cluster import check_ray, count_actors, gpus_per_actor
+from makd.ray_engine import FAILURES, await_listing
 from makd.runtime import Runtime
 from makd.store import AnswerStore
 from stages.extract_logits import extract_logits
@@ -152,7 +153,7 @@ def test_a_picture_that_kills_its_actor_costs_its_shard(project: Path, tmp_path:
     process = start(project, out, cache)
     _, errors = process.communicate()
     assert process.returncode == 1
-    assert f"error: {SHARD} images have no answers: the workers that had them died" in errors
+    assert f"error: {SHARD} images have no answers, tried 2 times (their workers died); look at the memory" in errors
     assert len(set(stored_rows(cache))) == 80 - SHARD
     assert read_manifest(project / "manifest.parquet")["path"][POISON].endswith(f"{POISON:03d}.png")
     (out / "poison").unlink()
@@ -216,7 +217,7 @@ def test_an_error_of_the_program_is_raised_and_not_tried_for_ever(project: Path,
 
 
 def test_where_ray_is_not_installed_a_line_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("makd.ray_engine.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("makd.ray_cluster.importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"runtime.engine is ray, which is not installed; run: .*--extra ray"):
         check_ray()
 
