@@ -28,8 +28,8 @@ from makd.ray_cluster import cluster, count_actors, gpus_per_actor
 from makd.shards import Shard
 from makd.store import AnswerStore
 
-RETRIES = 3
-"""Of a shard whose actor dies, before it is left for the next round."""
+RETRIES = 1
+"""Of a shard whose actor dies, before it is left for the next round, and maybe another actor."""
 ROUNDS = 2
 FAILURES = 10
 """Shards that may fail in a row by an error of the program, before it is one."""

@@ -175,7 +175,7 @@ def test_bad_pictures_and_changed_ones_are_named(
     assert len(stored_rows(cache)) == 79
     (project / "020.png").write_bytes(b"changed")
     with pytest.raises(UserError, match=r"020\.png.*has changed since the manifest"):
-        run_stage(project, manifest, out, tmp_path / "another cache", runtime=ON_RAY)
+        run_stage(project, manifest, folder(tmp_path / "another"), tmp_path / "another cache", runtime=ON_RAY)
 
 
 @with_ray
