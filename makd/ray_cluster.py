@@ -12,7 +12,13 @@ from makd.runtime import Runtime
 
 LOCAL_CPUS = 6
 """Ray's count of CPUs on this machine, at least: what Ray Data runs beside the actors may wait for ever for a third."""
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning for each actor without a GPU
+    "RAY_worker_niceness": "0",  # the default, 15, lets an actor starve beside anything else that runs
+}
+"""Of a cluster on this machine; those of one that is there are its own."""
 
 
 @contextmanager
@@ -22,7 +28,7 @@ def cluster(runtime: Runtime) -> Iterator[Any]:
     Without dashboard, usage statistics or progress bars of its own; it needs no network.
     """
     check_ray()
-    os.environ.update(QUIET)
+    os.environ.update(SETTINGS)
     import ray
     import ray.data
 
