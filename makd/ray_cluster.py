@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from makd.runtime import Runtime
 
 LOCAL_CPUS = 6
 """Ray's count of CPUs on this machine, at least: what Ray Data runs beside the actors may wait for ever for a third."""
+REACH_S = 10.0
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
@@ -38,8 +40,9 @@ def cluster(runtime: Runtime) -> Iterator[Any]:
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, **silent)
     else:
         try:
+            reach(runtime.ray_address)
             ray.init(address=runtime.ray_address, **silent)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # Ray's ConnectionError is an OSError
             raise UserError(
                 f"runtime.ray_address: no Ray cluster at {runtime.ray_address!r} ({' '.join(str(error).split())}); "
                 "start one (ray start --head), give its address, or null for one on this machine"
@@ -52,6 +55,13 @@ def cluster(runtime: Runtime) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def reach(address: str) -> None:
+    """Raises an OSError where nobody listens at host:port; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=REACH_S).close()
 
 
 def check_ray() -> None:

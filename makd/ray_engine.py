@@ -2,8 +2,8 @@
 
 A row of the dataset is a shard, and a row is a block: an actor gets one shard at a time, whole, and commits it to the
 answer store itself, so all machines must see the store, the pictures and the project under one path. Ray Data's own
-checkpoints are left alone: they come with its files, whose rows are merged over shards (65 rows lost of 1,000 by a
-kill, or all). Ray starts an actor anew that dies, and gives it its shard again.
+checkpoints are left alone: they go with its files, for which rows are merged over shards, so that a kill may lose all
+of them. Ray starts an actor anew that dies, and gives it its shard again.
 """
 
 import contextlib
