@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help repro test test-slow check fix bench bench-gpu lock tiny-vlm
+.PHONY: help repro test test-slow test-ray check fix bench bench-scale bench-gpu lock tiny-vlm
 
 help:  ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,6 +19,9 @@ test: .venv/installed  ## the test suite
 test-slow: .venv/installed  ## the pipeline from end to end through DVC, with kill -9 in the middle
 	pytest -m slow
 
+test-ray: .venv-ray/installed  ## the tests that start Ray, with Ray, in an environment of their own
+	.venv-ray/bin/pytest -m ray
+
 check: .venv/installed  ## formatting, lint, types; changes nothing
 	ruff format --check .
 	ruff check .
@@ -30,6 +33,9 @@ fix: .venv/installed  ## format, and mend what the linter can
 
 bench: .venv/installed  ## ratios measured side by side, into reports/benchmarks.json
 	python -m benchmarks
+
+bench-scale: .venv/installed  ## what everything around the model costs, up to a million images (docs/scale.md)
+	python -m benchmarks.scale
 
 bench-gpu: .venv/installed  ## the scorer at InternVL2-8B's sizes, and an epoch of StanfordCars' size, on a GPU
 	python -m benchmarks.gpu
@@ -54,4 +60,10 @@ tiny-vlm: .venv/installed  ## train the shipped multimodal LLM anew (up to an ho
 		|| { echo "make: neither uv nor pip is here; install uv, then run make again"; exit 1; }
 	uv venv --quiet --allow-existing --python $(PYTHON) .venv
 	uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
+	@touch $@
+
+.venv-ray/installed: requirements.lock pyproject.toml .venv/installed
+	uv venv --quiet --allow-existing --python $(PYTHON) .venv-ray
+	uv pip sync --quiet --compile-bytecode --python .venv-ray/bin/python --require-hashes requirements.lock
+	uv pip install --quiet --python .venv-ray/bin/python --constraint requirements.lock -r pyproject.toml --extra ray
 	@touch $@

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import scorer, training
+from benchmarks import scale, scorer, training
 from makd.files import write_json
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__).parse_args()
     torch.set_num_threads(1)  # threads that wait burn processor time, more the busier the machine
     found: dict[str, float] = {}
-    for benchmark in (scorer, training):
+    for benchmark in (scorer, training, scale):
         for name, value in benchmark.measure().items():
             found[name] = float(f"{value:.3g}")
             print(f"{name:42} {value:10.3g}", flush=True)

@@ -107,6 +107,7 @@ def import_answers(path: Path, store: AnswerStore) -> int:
     """Put the answers of an earlier data/answers.parquet into `store` where it lacks them; returns how many.
 
     So a fresh clone with `dvc pull`, or a deleted store, asks nothing twice. Answers of another scorer are left alone.
+    Of several processes one imports, the others wait and find nothing to import.
 
     Raises:
         UserError: the file is damaged. Nobody pays for its answers a second time without having said so.
@@ -116,8 +117,13 @@ def import_answers(path: Path, store: AnswerStore) -> int:
     schema = read_schema(path, mending=MENDING)
     if (schema.metadata or {}).get(STORE_KEY) != store.key.encode():
         return 0
+    with store.turn():
+        return import_lacking(path, [name for name in (*LOGITS, *BOUNDS) if name in schema.names], store)
+
+
+def import_lacking(path: Path, columns: list[str], store: AnswerStore) -> int:
+    """Of these columns; returns how many answers the store had not."""
     imported = 0
-    columns = [name for name in (*LOGITS, *BOUNDS) if name in schema.names]
     image_ids, question_ids = (distinct(path, name) for name in ("image_id", "question_id"))
     reader = store.reader(image_ids, question_ids)
     for batch in read_in_batches(path, IMPORTED_ROWS, ["image_id", "question_id", *columns], mending=MENDING):

@@ -1,11 +1,15 @@
 """Who answers questions about images, by back-end: a model in this process, a server, or vLLM's engine."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from makd.extraction import Answerer
 from makd.extraction_params import ExtractLogitsParams
+from makd.prompts import render
+from makd.questions import Question
 from makd.runtime import Runtime
 
 
@@ -27,6 +31,40 @@ class Answering(NamedTuple):
     device: Callable[[], str]
     close: Callable[[], None] = nothing
     check_complete: Callable[[], None] = nothing
+
+
+@dataclass(frozen=True)
+class Answerers:
+    """Makes an answerer of some of the questions; the back-end is opened for the first one. Picklable until then.
+
+    Attributes:
+        folder: of the store.
+    """
+
+    block: ExtractLogitsParams
+    prompt: Path
+    runtime: Runtime
+    folder: Path
+
+    @cached_property
+    def opened(self) -> Answering:
+        """Raises a UserError as `open_answering` does."""
+        return open_answering(self.block, self.runtime, self.folder)
+
+    def __call__(self, questions: Sequence[Question]) -> Answerer:
+        return self.opened.answerer([render(self.prompt, question=question.text) for question in questions])
+
+    @property
+    def device(self) -> str:
+        return self.opened.device()
+
+    def close(self) -> None:
+        if "opened" in vars(self):
+            self.opened.close()
+
+    def check_complete(self) -> None:
+        if "opened" in vars(self):
+            self.opened.check_complete()
 
 
 def open_answering(block: ExtractLogitsParams, runtime: Runtime, folder: Path) -> Answering:

@@ -1,8 +1,12 @@
-"""Asking what the store lacks: images in shards, each committed before the next begins."""
+"""Asking what the store lacks: images in shards (makd/shards.py), each committed as soon as it is answered.
+
+Who answers is an `Answerer`, which an engine makes where it is to run: this process, or actors on the machines of a
+cluster (makd/ray_engine.py). All engines ask the same batches, commit the same shards, and share `Job`.
+"""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,13 +23,14 @@ from makd.errors import UserError
 from makd.estimate import Cost, Estimate
 from makd.files import write_json
 from makd.interrupt import after_this, ignore_interrupts
-from makd.loading import Pictures, good_ones, load
+from makd.loading import Loaded, Pictures, good_ones, load
 from makd.progress import progress_bar
 from makd.questions import Question
 from makd.runtime import Runtime
 from makd.scorer import SelfTest
+from makd.shards import Shard, by_pattern, cut, shard_numbers
 from makd.store import Answers, AnswerStore
-from makd.wanted import Mask, Wanted
+from makd.wanted import Wanted
 
 TEST_IMAGES = 2
 SAMPLE_IMAGES = 4
@@ -67,6 +72,38 @@ class Metered(Protocol):
     def estimate(self, images: int) -> str: ...
 
 
+MakeAnswerer = Callable[[list[Question]], Answerer]
+"""Makes who answers some of the questions; called once for each set of them, where the answers are to be given.
+
+For the engine ray it must be picklable, so: an object that knows what to load, and loads it in its first call.
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some questions, and all that it takes to ask them; each process that answers gets a copy."""
+
+    store: AnswerStore
+    make_answerer: MakeAnswerer
+    questions: list[Question]
+    runtime: Runtime
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came of a shard, once its answers are in the store."""
+
+    images: int
+    answers: int
+    unreadable: dict[str, str]  # why, by path
+    part: str | None  # the name of its part; None where no image could be read
+    seconds: float = 0.0  # since the one before: of reading, answering and committing
+
+
+Engine = Callable[[Job, pd.Series, Iterable[Shard]], Iterator[Asked]]
+"""Asks the questions of a job about images (path by image_id), which come in shards; in any order."""
+
+
 @dataclass
 class Report:
     """What one run asked and how long that took, and which images could not be read."""
@@ -76,13 +113,52 @@ class Report:
     seconds: float = 0.0  # of reading, answering and committing
     unreadable: dict[str, str] = field(default_factory=dict)  # why, by path
 
+    def add(self, asked: Asked) -> None:
+        self.asked += asked.answers
+        self.images += asked.images
+        self.seconds += asked.seconds
+        self.unreadable |= asked.unreadable
+
+
+def in_this_process(job: Job, images: pd.Series, shards: Iterable[Shard]) -> Iterator[Asked]:
+    """The engine local: pictures are read in worker processes, and answered here, shard by shard.
+
+    Raises:
+        UserError: a picture that is gone or has changed, a failed self-test.
+        KeyboardInterrupt: after the shard in flight.
+    """
+    runtime = job.runtime
+    scorer = job.make_answerer(job.questions)
+    run_self_test(scorer, images, job.store)
+    if len(images) >= ESTIMATED_IMAGES or isinstance(scorer, Metered):
+        print_estimate(scorer, images, len(job.questions), runtime.workers)
+    shards = list(shards)
+    order = pd.Index([image_id for shard in shards for image_id in shard.image_ids])
+    loader = DataLoader(
+        Pictures(images.loc[order], scorer.reader),
+        batch_sampler=in_batches(shards),
+        num_workers=min(runtime.workers, len(images) // runtime.batch_images),
+        collate_fn=list,
+        worker_init_fn=ignore_interrupts,
+    )
+    with after_this("shard") as interrupted:
+        last, loaded = time.perf_counter(), iter(loader)
+        for shard in shards:
+            asked = ask_shard(job, scorer, shard, islice(loaded, len(shard.batches)))
+            now = time.perf_counter()
+            yield replace(asked, seconds=now - last)
+            last = now
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+
 
 def ask_missing(
     store: AnswerStore,
     wanted: Wanted,
-    make_scorer: Callable[[list[Question]], Answerer],
+    make_answerer: MakeAnswerer,
     runtime: Runtime,
     *,
+    engine: Engine = in_this_process,
     really: bool = True,
 ) -> Report:
     """Ask what is wanted and the store lacks, and commit shard by shard.
@@ -90,9 +166,10 @@ def ask_missing(
     Args:
         store: locked by the caller.
         wanted: images and questions.
-        make_scorer: of some of the questions; called once for each set of missing questions.
+        make_answerer: of some of the questions.
         runtime: shard and batch size, worker processes, progress bar.
-        really: False only says what asking would cost.
+        engine: where the answers are given.
+        really: False only says what asking would cost, of one process, which is this one.
 
     Raises:
         UserError: a picture that is gone or has changed, a failed self-test, not one picture that can be read.
@@ -100,94 +177,73 @@ def ask_missing(
     """
     report = Report()
     store.write_provenance()
-    missing = wanted.missing(store)
+    missing, numbers = wanted.missing(store), shard_numbers(wanted, runtime.shard_images)
     with progress_bar(int(missing.sum()), title="asking", unit="answers", shown=runtime.progress and really) as bar:
         for pattern, rows in by_pattern(missing):
-            asked = [question for question, lacks in zip(wanted.questions, pattern, strict=True) if lacks]
+            questions = [question for question, lacks in zip(wanted.questions, pattern, strict=True) if lacks]
             some = wanted.images[rows]
-            scorer = make_scorer(asked)
-            run_self_test(scorer, some, store)
-            if len(some) >= ESTIMATED_IMAGES or not really or isinstance(scorer, Metered):
-                print_estimate(scorer, some, len(asked), runtime.workers)
+            job = Job(store, make_answerer, questions, runtime)
             if not really:
+                scorer = make_answerer(questions)
+                run_self_test(scorer, some, store)
+                print_estimate(scorer, some, len(questions), runtime.workers)
                 continue
-            start, before = time.perf_counter(), report.images
-            with after_this("shard") as interrupted:
-                for shard in answer_in_shards(scorer, some, runtime, report):
-                    store.add(shard.image_ids, [question.id for question in asked], shard.answers)
-                    report.asked += int((~shard.answers.missing).sum())
-                    report.images += len(shard.image_ids)
-                    rate = (report.images - before) / (time.perf_counter() - start)
-                    bar.set_postfix_str(f"{rate:.3g} images/s", refresh=False)
-                    bar.update(shard.answers.z_yes.size)
-                    if interrupted.is_set():
-                        raise KeyboardInterrupt
-            report.seconds += time.perf_counter() - start
+            for asked in engine(job, some, cut(some, numbers[rows], runtime.shard_images, runtime.batch_images)):
+                report.add(asked)
+                if report.seconds:
+                    bar.set_postfix_str(f"{report.images / report.seconds:.3g} images/s", refresh=False)
+                bar.update(asked.answers)
     store.note_unreadable(list(wanted.images.index[wanted.images.isin(report.unreadable)]))
     if report.unreadable and len(report.unreadable) == len(wanted.images):
         raise UserError(f"none of {len(wanted.images)} images can be read: {next(iter(report.unreadable.values()))}")
     return report
 
 
-def by_pattern(missing: Mask) -> Iterator[tuple[Mask, Mask]]:
-    """Rows that lack the same questions, together: (which questions, which rows)."""
-    bits = np.packbits(missing, axis=1)  # a million rows of a hundred booleans take NumPy forty seconds
-    _, first, group = np.unique(bits.view(f"V{bits.shape[1]}").ravel(), return_index=True, return_inverse=True)
-    for index, pattern in enumerate(missing[first]):
-        if pattern.any():
-            yield pattern, group == index
+def ask_shard(job: Job, answerer: Answerer, shard: Shard, batches: Iterable[Sequence[Loaded]]) -> Asked:
+    """Answer a shard, whose images come in its batches, and commit it. Pictures that are no good cost themselves.
 
-
-@dataclass(frozen=True)
-class Shard:
-    """The answers for some images, whole."""
-
-    image_ids: list[str]
-    answers: Answers
-
-
-def answer_in_shards(scorer: Answerer, images: pd.Series, runtime: Runtime, report: Report) -> Iterator[Shard]:
-    """Shards of `runtime.shard_images` images, in their order.
-
-    A batch never crosses a shard: one that was lost is asked again in the same batches, and gives the same bits.
+    Raises:
+        UserError: a picture that is gone or has changed, an answer that is no number, a server that answers no more.
     """
-    shards = chunks(range(len(images)), runtime.shard_images)
-    batches = [chunks(shard, runtime.batch_images) for shard in shards]
-    loader = DataLoader(
-        Pictures(images, scorer.reader),
-        batch_sampler=[list(batch) for shard in batches for batch in shard],
-        num_workers=min(runtime.workers, len(images) // runtime.batch_images),
-        collate_fn=list,
-        worker_init_fn=ignore_interrupts,
-    )
-    loaded = iter(loader)
-    for shard in batches:
-        image_ids: list[str] = []
-        logits = []
-        stopped: UserError | None = None
-        for _ in shard:
-            good, ids = [], []
-            for one in next(loaded):
-                if one.fatal is not None:
-                    raise UserError(one.fatal)
-                if one.unreadable is not None:
-                    report.unreadable[images[one.image_id]] = one.unreadable
-                else:
-                    ids.append(one.image_id)
-                    good.append(one.inputs)
-            if good:
-                try:
-                    logits.append(scorer.score(good).numpy())
-                except UserError as error:  # of a server: what it has answered so far is kept
-                    stopped = error
-                    break
-                image_ids += ids
-        if logits:
-            z = np.concatenate(logits)
-            check_finite(z, [images[image_id] for image_id in image_ids])
-            yield Shard(image_ids, Answers.of(z))
-        if stopped is not None:
-            raise stopped
+    path = dict(zip(shard.image_ids, shard.paths, strict=True))
+    image_ids: list[str] = []
+    unreadable: dict[str, str] = {}
+    logits = []
+    stopped: UserError | None = None
+    for batch in batches:
+        good, ids = [], []
+        for one in batch:
+            if one.fatal is not None:
+                raise UserError(one.fatal)
+            if one.unreadable is not None:
+                unreadable[path[one.image_id]] = one.unreadable
+            else:
+                ids.append(one.image_id)
+                good.append(one.inputs)
+        if good:
+            try:
+                logits.append(answerer.score(good).numpy())
+            except UserError as error:  # of a server: what it has answered so far is kept
+                stopped = error
+                break
+            image_ids += ids
+    asked = Asked(0, 0, unreadable, None)
+    if logits:
+        z = np.concatenate(logits)
+        check_finite(z, [path[image_id] for image_id in image_ids])
+        answers = Answers.of(z)
+        part = job.store.add(image_ids, [question.id for question in job.questions], answers)
+        asked = Asked(len(image_ids), int((~answers.missing).sum()), unreadable, part.name)
+    if stopped is not None:
+        raise stopped
+    return asked
+
+
+def in_batches(shards: Iterable[Shard]) -> list[list[int]]:
+    """The places of the images of each batch, where those of all shards lie in a row."""
+    sizes = [size for shard in shards for size in shard.batches]
+    stops = np.cumsum(sizes, dtype=np.int64).tolist()
+    return [list(range(stop - size, stop)) for size, stop in zip(sizes, stops, strict=True)]
 
 
 def check_finite(z: npt.NDArray[np.float32], paths: list[str]) -> None:
@@ -205,20 +261,16 @@ def check_finite(z: npt.NDArray[np.float32], paths: list[str]) -> None:
         )
 
 
-def chunks(items: Sequence[int], size: int) -> list[Sequence[int]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> None:
+def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> bool:
     """Refuse to ask anything if the fast way disagrees with the plain one on this model's own prompts.
 
-    What it saw of the first token goes beside the answers, as audit.json.
+    What it saw of the first token goes beside the answers, as audit.json. Returns whether there was a picture to try.
     """
     # With answers in the store, all that is left may be a few pictures that are refused each time
     patience = None if store.parts() else REFUSALS
     pictures = [one.picture for one in islice(good_ones(images, scorer.reader, patience), TEST_IMAGES)]
     if not pictures:  # nothing will be asked
-        return
+        return False
     if scorer.why_one_by_one is not None:
         print(f"one forward pass a question: {scorer.why_one_by_one}", flush=True)
     result = scorer.self_test(pictures)
@@ -233,6 +285,7 @@ def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> No
             "are prompt and template right?",
             flush=True,
         )
+    return True
 
 
 def print_estimate(scorer: Answerer, images: pd.Series, n_questions: int, workers: int) -> None:

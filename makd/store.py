@@ -3,6 +3,7 @@
     <cache>/answers/<key>/provenance.json     what the key is the hash of
     <cache>/answers/<key>/part-*.parquet      the answers (makd/store_parts.py)
     <cache>/answers/<key>/unreadable.json     images that were to be asked and could not be read
+    <cache>/answers/<key>/lock, turn, in-use  who writes what, who counts together, who reads
 
 The key holds all that determines a number besides the picture and the question: a part is right for ever. A part is
 written beside its place and renamed, so a `kill -9` loses at most the shard in flight.
@@ -98,6 +99,7 @@ class AnswerStore:
         self.key = store_key(provenance)
         self.folder = root / self.key
         self.provenance = provenance
+        self.next_number: int | None = None  # of a part, while locked: to list all parts for each is their square
 
     def parts(self) -> list[Path]:
         return parts_of(self.folder)
@@ -117,8 +119,8 @@ class AnswerStore:
             found[rows] = answers.missing
         return found
 
-    def add(self, image_ids: Sequence[str], question_ids: Sequence[str], answers: Answers) -> None:
-        """Commit one shard: after this returns it survives anything.
+    def add(self, image_ids: Sequence[str], question_ids: Sequence[str], answers: Answers) -> Path:
+        """Commit one shard: after this returns its part, it survives anything.
 
         Raises:
             ValueError: an infinite logit, or shapes that do not fit; nothing is written then.
@@ -133,10 +135,16 @@ class AnswerStore:
             if np.isinf(values).any():
                 raise ValueError(f"{name} has infinite values")
         self.write_provenance()
-        parts = self.parts()
-        number = part_number(parts[-1]) + 1 if parts else 0
+        number = self.after_the_last() if self.next_number is None else self.next_number
         path = self.folder / f"part-{number:06d}-{uuid.uuid4().hex[:8]}.parquet"
         write_part(path, image_ids, question_ids, answers.z_yes, answers.z_no, answers.bounds)
+        if self.next_number is not None:
+            self.next_number += 1
+        return path
+
+    def after_the_last(self) -> int:
+        """A number that is higher than that of every part."""
+        return 1 + max((part_number(path) for path in self.folder.glob("part-*.parquet")), default=-1)
 
     def write_provenance(self) -> None:
         """Say what the key stands for, before anything else is put into the folder; a damaged file is mended.
@@ -158,20 +166,33 @@ class AnswerStore:
         return set(read_memo(self.folder / "unreadable.json", list))
 
     def note_unreadable(self, image_ids: Collection[str]) -> None:
-        """Add to `unreadable`; the caller holds the lock."""
-        if new := set(image_ids) - (known := self.unreadable()):
-            write_json(sorted(known | new), self.folder / "unreadable.json")
+        """Add to `unreadable`."""
+        with self.turn():
+            if new := set(image_ids) - (known := self.unreadable()):
+                write_json(sorted(known | new), self.folder / "unreadable.json")
 
     @contextmanager
-    def lock(self, *, wait: bool = True) -> Iterator[None]:
+    def lock(self, places: range | None = None, *, wait: bool = True) -> Iterator[None]:
         """Let one process at a time write; a second waits here, and then finds the first one's answers.
 
-        An own lock: DVC's goes with a killed dvc while the stage lives on.
+        It is there so that nothing is asked twice: parts have names of their own, and may be written side by side. So
+        processes that ask about different images may hold different `places` (makd/shards.py). An own lock: DVC's goes
+        with a killed dvc while the stage lives on.
 
         Raises:
             UserError: another process writes, and `wait` is False.
         """
-        with held(self.folder / "lock", wait=wait):
+        with held(self.folder / "lock", wait=wait, places=places):
+            self.next_number = self.after_the_last()
+            try:
+                yield
+            finally:
+                self.next_number = None
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """For what those who hold different places do one after the other, and quickly."""
+        with held(self.folder / "turn"):
             yield
 
     @contextmanager
@@ -212,20 +233,26 @@ class AnswerReader:
             if not ids.is_unique:
                 raise ValueError(f"{name} must be distinct")
         self.bounded = False  # whether a part has bounds; then the tables have columns for them
-        self.contents = self.list_parts()
+        self.list_parts()
 
-    def list_parts(self) -> dict[Path, Rows]:
-        """Where each row of each part is among the wanted images, -1 if nowhere."""
+    def list_parts(self) -> None:
+        """Where each row of each part is among the wanted images, -1 if nowhere; parts without any are left out."""
         while True:
             contents = {}
             try:
                 for path in parts_of(self.folder):
                     with open_part(path) as part:
                         self.bounded |= len(part.columns) > len(LOGITS)
-                        contents[path] = self.image_ids.get_indexer(part.image_ids()).astype(np.int32)
-                return contents
+                        among = self.image_ids.get_indexer(part.image_ids()).astype(np.int32)
+                    if (among >= 0).any():
+                        contents[path] = among
+                break
             except Vanished:
                 wait_for_compaction()
+        self.contents = list(contents.items())
+        # The images of a part lie close together: to look into all parts for each block would be their square
+        self.first = np.array([among[among >= 0].min() for among in contents.values()], np.int32)
+        self.last = np.array([among.max() for among in contents.values()], np.int32)
 
     def blocks(self) -> Iterator[tuple[slice, Answers]]:
         """All images in their order: which of them, and their answers."""
@@ -241,7 +268,7 @@ class AnswerReader:
                 return self.read_listed(rows)
             except Vanished:
                 wait_for_compaction()
-                self.contents = self.list_parts()
+                self.list_parts()
 
     def read_listed(self, rows: Rows) -> Answers:
         images, back = np.unique(rows, return_inverse=True)
@@ -250,7 +277,9 @@ class AnswerReader:
         place[-1] = -1
         shape = len(images), len(self.question_ids)
         z = {name: np.full(shape, np.nan, np.float32) for name in LOGITS}  # and BOUNDS, once there are any
-        for path, among in self.contents.items():
+        known = images[images >= 0]
+        near = (self.last >= known[0]) & (self.first <= known[-1]) if len(known) else np.zeros(len(self.last), np.bool_)
+        for path, among in (self.contents[number] for number in np.flatnonzero(near)):
             at_row = place[among]
             if not (at_row >= 0).any():
                 continue

@@ -24,7 +24,16 @@ from makd.store_parts import Part, Vanished, open_part
 KEY = re.compile(r"[0-9a-f]{16}")
 LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}")
 """What a killed process leaves: the temporary files of makd/files.py, and a store that was being removed."""
-OWN_FILES = ("provenance.json", "audit.json", "unreadable.json", "speed.json", "server.json", "lock", "in-use")
+OWN_FILES = (
+    "provenance.json",
+    "audit.json",
+    "unreadable.json",
+    "speed.json",
+    "server.json",
+    "lock",
+    "turn",
+    "in-use",
+)
 DAY_S = 86_400
 
 

@@ -53,6 +53,12 @@ class Wanted:
         for_aspects, for_classes = (images["image_id"].isin(kind["image_id"]).to_numpy(dtype=bool) for kind in kinds)
         return cls(images.set_index("image_id")["path"], aspects, classes, for_aspects, for_classes)
 
+    def take(self, images: Mask) -> "Wanted":
+        """The same of some of the images."""
+        return Wanted(
+            self.images[images], self.aspects, self.classes, self.for_aspects[images], self.for_classes[images]
+        )
+
     @property
     def questions(self) -> list[Question]:
         return [*self.aspects, *self.classes]

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from makd.answer_tables import Tables
-    from makd.extraction import Answerer
     from makd.questions import Question
+    from makd.shards import Share
     from makd.store import AnswerStore
     from makd.wanted import Wanted
 
@@ -45,6 +45,7 @@ def extract_logits(
     params: Params,
     runtime: Runtime,
     estimate: bool = False,
+    share: "Share | None" = None,
     /,
     *,
     manifest: Path,
@@ -62,10 +63,11 @@ def extract_logits(
     """Write `aspects`, `answers` and `zero_shot` for the images of the wanted splits and the first questions.
 
     With `estimate`, only say what asking would cost: a model is loaded and tried on a few images, and no answer
-    of it is kept.
+    of it is kept. With a `share`, ask about the images of this share and write no table.
 
     Raises:
-        UserError: fewer questions than wanted, a model that cannot be loaded, a failed self-test.
+        UserError: a share of what is not asked by image, fewer questions than wanted, a model that cannot be loaded,
+            a failed self-test.
         KeyboardInterrupt: after the shard in flight.
     """
     from makd.answer_tables import Tables, write_given_tables
@@ -74,10 +76,11 @@ def extract_logits(
     from makd.wanted import asked_images
 
     block, out = params.extract_logits, Tables(aspects, answers, zero_shot)
+    check_engine(share, block, runtime)
     ranked, rows = ranked_questions(params, selected), read_manifest(manifest)
     questions = ranked[: params.n_questions]
     if block.backend in SEEING:
-        about_images(block, runtime, rows, questions, prompt, zero_shot_prompt, out, estimate=estimate)
+        about_images(block, runtime, rows, questions, prompt, zero_shot_prompt, out, estimate=estimate, share=share)
         return
     if block.backend == "class_llm":
         prompts = {"graded": grade_prompt, "logprobs": class_prompt}
@@ -87,6 +90,26 @@ def extract_logits(
         print(f"{len(questions)} questions: the answers are those of {block.table}, 0 to ask")
     if given is not None and not estimate:
         write_given_tables(rows, asked_images(rows, block.splits, block.images_per_class), given, out)
+
+
+def check_engine(share: "Share | None", block: ExtractLogitsParams, runtime: Runtime) -> None:
+    """Raises a UserError where there is nothing to share out, or somebody else does it."""
+    if block.backend == "server" and runtime.engine == "ray":
+        raise UserError(
+            "runtime.engine ray gives each GPU a model, and extract_logits.backend server has its model elsewhere; "
+            "set runtime.engine to local and raise runtime.requests"
+        )
+    if share is None:
+        return
+    if block.backend in ("table", "class_llm"):
+        raise UserError(
+            f"--shard {share}: extract_logits.backend {block.backend} asks about no image; run it without --shard"
+        )
+    if runtime.engine != "local":
+        raise UserError(
+            f"--shard {share}: runtime.engine {runtime.engine} shares out the images by itself; "
+            "run it without --shard, or set runtime.engine to local"
+        )
 
 
 def ranked_questions(params: Params, selected: Path) -> "list[Question]":
@@ -112,6 +135,7 @@ def about_images(
     out: "Tables",
     *,
     estimate: bool,
+    share: "Share | None" = None,
 ) -> None:
     """A multimodal LLM is asked about each image; all that it ever said is in the store."""
     from makd.answer_tables import import_answers, write_answers, write_p_yes
@@ -119,6 +143,7 @@ def about_images(
     from makd.manifest import class_names
     from makd.prompts import render
     from makd.provenance import provenance
+    from makd.shards import Share
     from makd.store import AnswerStore
     from makd.wanted import Wanted
     from makd.zero_shot import class_questions
@@ -128,16 +153,21 @@ def about_images(
     about_classes = class_questions(zero_shot_prompt, names)
     chosen = {"splits": block.splits, "zero_shot_splits": block.zero_shot_splits}
     wanted = Wanted.of(rows, questions, about_classes, **chosen, images_per_class=block.images_per_class)
+    places = (share or Share()).places
+    if share:
+        wanted = share.take(wanted, runtime.shard_images)
     size = f"{int(wanted.for_aspects.sum())} images x {len(questions)} questions"
     if block.images_per_class:
         size += f", of the training images {block.images_per_class} a class"
     if about_classes:
         size += f", {int(wanted.for_classes.sum())} x {len(about_classes)} about classes"
+    if share:
+        size = f"share {share}: {size}"
     store = AnswerStore(cache_dir() / "answers", provenance(block, prompt))
     with store.in_use():
         store.write_provenance()
         if wanted.missing(store).any():
-            with store.lock():
+            with store.lock(places):
                 imported = import_answers(out.answers, store)
                 to_ask = int(wanted.missing(store).sum())
                 print(f"{size}: {wanted.pairs.sum()} answers wanted, {to_ask} to ask", end="")
@@ -146,7 +176,9 @@ def about_images(
                     ask(store, wanted, block, prompt, runtime, really=not estimate)
         else:
             print(f"{size}: all answers are in the store, 0 to ask")
-        if estimate:
+        if share and not estimate:
+            print(f"share {share} is done; once all are, dvc repro finds their answers and writes the tables")
+        if estimate or share:
             return
         of_aspects, of_classes = wanted.readers(store)
         widest = block.server.max_interval
@@ -192,28 +224,26 @@ def ask(
     really: bool,
 ) -> None:
     """Load the model, or find its server, and ask what the store lacks, or only say what that costs."""
-    from makd.answering import open_answering
-    from makd.extraction import ask_missing
+    from makd.answering import Answerers
+    from makd.extraction import ask_missing, in_this_process
     from makd.extraction_speed import Speed, keep_speed
-    from makd.prompts import render
+    from makd.ray_engine import on_ray
 
-    answering = open_answering(block, runtime, store.folder)
-
-    def make_scorer(asked: "list[Question]") -> "Answerer":
-        return answering.answerer([render(prompt, question=question.text) for question in asked])
-
+    answerers = Answerers(block, prompt, runtime, store.folder)
+    engine = on_ray if runtime.engine == "ray" else in_this_process
     try:
-        report = ask_missing(store, wanted, make_scorer, runtime, really=really)
+        report = ask_missing(store, wanted, answerers, runtime, engine=engine, really=really)
     finally:
-        answering.close()
+        answerers.close()
     if really:
         print(f"{report.asked} questions asked")
-        keep_speed(store.folder, Speed(answering.device(), report.images, report.asked, report.seconds))
+    if really and runtime.engine == "local":  # else the model was never here
+        keep_speed(store.folder, Speed(answerers.device, report.images, report.asked, report.seconds))
     if report.unreadable:
         print(f"{len(report.unreadable)} images could not be read, their answers stay empty:", file=sys.stderr)
         for reason in report.unreadable.values():
             print(f"  {reason}", file=sys.stderr)
-    answering.check_complete()
+    answerers.check_complete()
 
 
 def dvc_arguments() -> list[str]:
@@ -225,14 +255,19 @@ def dvc_arguments() -> list[str]:
 
 
 def main() -> None:
+    from makd.shards import Share
+
     parser = argparse.ArgumentParser(prog="python -m stages.extract_logits", description=__doc__)
     inputs = ("manifest", "selected", "given-answers", "recordings")
     prompts = ("prompt", "zero-shot-prompt", "class-prompt", "grade-prompt")
     for name in (*inputs, *prompts, "aspects", "answers", "zero-shot"):
         parser.add_argument(f"--{name}", type=Path, help="that of dvc.yaml where it is not given")
     parser.add_argument("--estimate", action="store_true", help="only say what asking would cost")
+    parser.add_argument("--shard", metavar="i/N", help="be process i of N, from 1 to N; docs/scale.md")
     arguments = vars(parser.parse_args([*dvc_arguments(), *sys.argv[1:]]))
-    extract_logits(Params.load(), Runtime.load(), arguments.pop("estimate"), **arguments)
+    shard = arguments.pop("shard")
+    share = Share.parse(shard) if shard else None
+    extract_logits(Params.load(), Runtime.load(), arguments.pop("estimate"), share, **arguments)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ import multiprocessing
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,19 +14,21 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-import makd.scorer
-import makd.vlm
+import makd.answering
 from makd.estimate import Cost
 from makd.manifest import write_manifest
 from makd.pictures import image_id
 from makd.questions import Question, write_questions
 from makd.runtime import Runtime
 from makd.scorer import SelfTest
+from makd.shards import Share
 from stages.extract_logits import extract_logits
 from tests.extract_params import extract_params, extract_paths
 
 QUESTIONS = ["Is it grey?", "Is it bright?", "Is it dark?"]
 SHARD = 4
+POISON = 77
+"""A picture so grey kills who answers it, where a file `poison` lies beside the log."""
 RUNTIME = Runtime(workers=0, shard_images=SHARD, progress=False, device="cpu")
 
 
@@ -36,14 +38,12 @@ class FakeReader:
 
 
 class FakeScorer:
-    """z_yes is the brightness, z_no the place of the question; notes in `log` how many images it is asked about."""
+    """z_yes is the brightness, z_no the place of the question and, as of a real one's bits, a matter of the batch."""
 
-    log: Path
-    seconds_per_image: float
-
-    def __init__(self, vlm: object, prompts: list[str], answers: tuple[str, str], share: bool) -> None:
+    def __init__(self, log: Path, seconds_per_image: float, n_questions: int) -> None:
+        self.log, self.seconds_per_image = log, seconds_per_image
         self.reader, self.why_one_by_one = FakeReader(), None
-        self.z_no = torch.arange(float(len(prompts)))
+        self.z_no = torch.arange(float(n_questions))
 
     def self_test(self, images: Sequence[Image.Image]) -> SelfTest:
         return SelfTest(0.0, 2, 1.0, 1.0, {"Yes": 2})
@@ -53,10 +53,28 @@ class FakeScorer:
 
     def score(self, batch: Sequence[dict[str, torch.Tensor]]) -> torch.Tensor:
         with self.log.open("a") as file:
-            file.write(f"{len(batch)}\n")
+            file.write(f"{len(batch)} {os.getpid()}\n")
         time.sleep(self.seconds_per_image * len(batch))
         grey = torch.stack([inputs["grey"] for inputs in batch])[:, None].expand(-1, len(self.z_no))
-        return torch.stack([grey, self.z_no.expand_as(grey)], dim=-1)
+        if self.log.with_name("poison").exists() and (grey == POISON).any():
+            os._exit(1)
+        return torch.stack([grey, self.z_no.expand_as(grey) + grey.mean() / 7], dim=-1)
+
+
+@dataclass(frozen=True)
+class FakeScorers:
+    """Takes the place of `makd.answering.Answerers`; `log` has how many images which process was asked about."""
+
+    log: Path
+    seconds_per_image: float
+    device = "cpu"
+
+    def __call__(self, questions: list[Question]) -> FakeScorer:
+        return FakeScorer(self.log, self.seconds_per_image, len(questions))
+
+    def close(self) -> None: ...
+
+    def check_complete(self) -> None: ...
 
 
 def make_project(folder: Path, n_images: int) -> None:
@@ -76,15 +94,24 @@ def make_project(folder: Path, n_images: int) -> None:
     write_manifest(pd.DataFrame(rows, columns=columns), folder / "manifest.parquet")
 
 
-def run_stage(folder: Path, manifest: Path, out: Path, cache: Path, seconds_per_image: float) -> None:
+def run_stage(
+    folder: Path,
+    manifest: Path,
+    out: Path,
+    cache: Path,
+    seconds_per_image: float = 0.0,
+    share: Share | None = None,
+    runtime: Runtime = RUNTIME,
+) -> None:
     """The stage on the project in `folder`, with outputs in `out` and the store in `cache`."""
     os.environ["MAKD_CACHE"] = str(cache)
-    FakeScorer.log, FakeScorer.seconds_per_image = out / "asked.log", seconds_per_image
-    makd.scorer.Scorer = FakeScorer  # type: ignore[assignment, misc]
-    makd.vlm.VLM = lambda model, **others: SimpleNamespace(device=torch.device("cpu"))  # type: ignore[assignment, misc]
+    fake = FakeScorers(out / "asked.log", seconds_per_image)
+    makd.answering.Answerers = lambda *_: fake  # type: ignore[assignment, misc]
     extract_logits(
         extract_params(folder / "model", len(QUESTIONS), splits=["train"]),
-        RUNTIME,
+        runtime,
+        False,
+        share,
         **extract_paths(folder, out) | {"manifest": manifest},
     )
 
@@ -92,7 +119,13 @@ def run_stage(folder: Path, manifest: Path, out: Path, cache: Path, seconds_per_
 def asked_images(out: Path) -> int:
     """How many images the runs with outputs in `out` have asked about, some of them in vain."""
     log = out / "asked.log"
-    return sum(map(int, log.read_text().split())) if log.exists() else 0
+    return sum(int(line.split()[0]) for line in log.read_text().splitlines()) if log.exists() else 0
+
+
+def answering(out: Path) -> list[int]:
+    """The processes that have answered so far, the last one last."""
+    log = out / "asked.log"
+    return [int(line.split()[1]) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 def stored_rows(cache: Path) -> list[str]:
@@ -102,11 +135,11 @@ def stored_rows(cache: Path) -> list[str]:
 
 
 def start_stage(
-    folder: Path, manifest: Path, out: Path, cache: Path, seconds_per_image: float = 0.0
+    folder: Path, manifest: Path, out: Path, cache: Path, seconds_per_image: float = 0.0, share: Share | None = None
 ) -> ForkServerProcess:
     """`run_stage` in a process of its own, which starts with all that it needs imported already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "makd.extraction", "makd.answer_tables", "makd.weights", "makd.devices"])
-    process = context.Process(target=run_stage, args=(folder, manifest, out, cache, seconds_per_image))
+    process = context.Process(target=run_stage, args=(folder, manifest, out, cache, seconds_per_image, share))
     process.start()
     return process

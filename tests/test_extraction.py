@@ -12,12 +12,13 @@ from PIL import Image
 
 from makd.errors import UserError
 from makd.estimate import Cost
-from makd.extraction import Report, ask_missing, by_pattern
+from makd.extraction import Report, ask_missing
 from makd.loading import Pictures
 from makd.pictures import image_id
 from makd.questions import Question
 from makd.runtime import Runtime
 from makd.scorer import SelfTest
+from makd.shards import by_pattern
 from makd.store import AnswerStore
 from makd.wanted import Wanted
 
@@ -89,11 +90,11 @@ def ask(
     """How many (image, question) pairs the model was asked, and the report."""
     log: list[tuple[int, int]] = []
 
-    def make_scorer(some: list[Question]) -> FakeScorer:
+    def make_answerer(some: list[Question]) -> FakeScorer:
         return FakeScorer(some, log, stop_after)
 
     everything = np.ones(len(images), bool)
-    report = ask_missing(store, Wanted(images, questions, [], everything, ~everything), make_scorer, runtime)
+    report = ask_missing(store, Wanted(images, questions, [], everything, ~everything), make_answerer, runtime)
     return sum(n_images * n_questions for n_images, n_questions in log), report
 
 

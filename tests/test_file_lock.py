@@ -19,11 +19,11 @@ def test_a_lock_that_was_removed_meanwhile_is_no_lock(tmp_path: Path, monkeypatc
     lockf = fcntl.lockf
     opened: list[IO[str]] = []
 
-    def remove_first(file: IO[str], operation: int) -> None:
+    def remove_first(file: IO[str], operation: int, *part: int) -> None:
         if not opened:
             (tmp_path / "lock").unlink()
         opened.append(file)
-        lockf(file, operation)
+        lockf(file, operation, *part)
 
     monkeypatch.setattr(fcntl, "lockf", remove_first)
     with held(tmp_path / "lock") as file:

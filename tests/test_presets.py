@@ -107,5 +107,5 @@ def test_edits_are_not_overwritten_unless_asked(checkout: Path) -> None:
 
 
 def test_an_unknown_name_is_answered_with_those_there_are(checkout: Path) -> None:
-    with pytest.raises(UserError, match=r"no preset 'pets', but caltech101, cub200, .*tuned"):
+    with pytest.raises(UserError, match=r"no preset 'pets'; NAME is one of caltech101, cub200, .*tuned"):
         install("pets", force=False)

@@ -18,10 +18,21 @@ def test_an_unknown_key_is_refused(tmp_path: Path) -> None:
         Runtime.load(tmp_path / "params.yaml")
 
 
-@pytest.mark.parametrize("text", ["runtime: {device: gpu}", "runtime: {workers: true}", "runtime: fast", "runtime:"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "runtime: {device: gpu}",
+        "runtime: {workers: true}",
+        "runtime: {engine: spark}",
+        "runtime: {ray_actors: 0}",
+        "runtime: {ray_gpus_per_actor: 0}",
+        "runtime: fast",
+        "runtime:",
+    ],
+)
 def test_a_bad_value_is_named_with_its_block(tmp_path: Path, text: str) -> None:
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"params\.yaml: runtime(\.device|\.workers)?: "):
+    with pytest.raises(UserError, match=r"params\.yaml: runtime(\.\w+)?: "):
         Runtime.load(tmp_path / "params.yaml")
 
 

@@ -1,6 +1,8 @@
+import errno
 import json
 import os
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import makd.store
 import makd.store_parts
 from makd.errors import UserError
 from makd.store import Answers, AnswerStore, part_number, store_key
+from makd.store_parts import Part
 from makd.store_upkeep import compact, problems, remove_store, unused_days
 from tests.lock_holder import holding
 
@@ -253,3 +256,64 @@ def test_an_answer_holds_as_a_whole_and_the_last_one_does(tmp_path: Path, exact_
     else:
         assert (found.z_yes.item(), found.z_no.item()) == (2, -2)
         assert found.bounds is None
+
+
+def test_under_the_lock_the_parts_are_listed_once(store: AnswerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add(["a"], ["q"], answers([1.0]))
+    listed: list[AnswerStore] = []
+    after_the_last = AnswerStore.after_the_last
+
+    def noted(self: AnswerStore) -> int:
+        listed.append(self)
+        return after_the_last(self)
+
+    monkeypatch.setattr(AnswerStore, "after_the_last", noted)
+    with store.lock():
+        for image in "bcd":
+            store.add([image], ["q"], answers([2.0]))
+    assert len(listed) == 1
+    assert [part_number(path) for path in store.parts()] == [0, 1, 2, 3]
+    store.add(["a"], ["q"], answers([3.0]))
+    assert part_number(store.parts()[-1]) == 4, "another process may have written meanwhile"
+
+
+def test_other_places_are_free_and_the_same_are_not(store: AnswerStore) -> None:
+    with holding(store, "lock", places=(0, 10)):
+        with store.lock(range(10, 20), wait=False):
+            pass
+        for places in (range(9, 20), None):
+            with pytest.raises(UserError, match="is in use"), store.lock(places, wait=False):
+                pass
+
+
+def test_a_file_system_without_locks_is_named(store: AnswerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("makd.file_lock.fcntl.lockf", no_locks)
+    with (
+        pytest.raises(UserError, match=r"lock cannot be locked \(No locks available\).* let MAKD_CACHE name"),
+        store.lock(),
+    ):
+        pass
+
+
+def test_a_block_opens_the_parts_that_hold_its_images_and_no_other(
+    store: AnswerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"image{k}" for k in range(12)]
+    for k in range(0, 12, 3):
+        store.add(ids[k : k + 3], ["q"], answers(*[[float(k + j)] for j in range(3)]))
+    store.add(["elsewhere"], ["q"], answers([99.0]))
+    reader = store.reader(ids, ["q"])
+    opened: list[Path] = []
+    open_part = makd.store_parts.open_part
+
+    def noted(path: Path) -> AbstractContextManager[Part]:
+        opened.append(path)
+        return open_part(path)
+
+    monkeypatch.setattr("makd.store.open_part", noted)
+    assert reader.read(np.array([4, -1, 5, 7])).z_yes[[0, 2, 3], 0].tolist() == [4, 5, 7]
+    assert [part_number(path) for path in opened] == [1, 2]
+    assert reader.read(np.array([-1])).missing.all()

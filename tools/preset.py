@@ -15,7 +15,7 @@ def install(name: str, *, force: bool) -> None:
     """Copy it over params.yaml; edits that are in no commit are lost only with `force`."""
     there = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     if name not in there:
-        raise UserError(f"there is no preset {name!r}; make preset NAME=one of {', '.join(there)}")
+        raise UserError(f"there is no preset {name!r}; NAME is one of {', '.join(there)}")
     changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", str(PARAMS_FILE)], check=False).returncode
     if changed and not force:
         raise UserError(

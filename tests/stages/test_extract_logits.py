@@ -29,6 +29,7 @@ from makd.questions import Question, write_questions
 from makd.references import reference_accuracies
 from makd.runtime import Runtime
 from makd.scorer import Scorer
+from makd.shards import Share
 from makd.store import store_key
 from makd.store_upkeep import compact, contents, keys, problems, read_provenance, unused_days
 from stages.extract_logits import Params, extract_logits
@@ -38,6 +39,7 @@ from tests.tiny_models import save_tiny_internvl
 RUNTIME = Runtime(workers=0, shard_images=4, progress=False, device="cpu")
 QUESTIONS = ["Is it grey?", "Does the bird have a crest?", "Is the tail long?"]
 N_IMAGES = 10
+OUTS = ("aspects", "answers", "zero_shot")
 
 
 @pytest.fixture(scope="module")
@@ -456,6 +458,40 @@ def test_given_answers_need_neither_model_nor_store(
     assert len(pd.read_parquet(files["zero_shot"])) == 0
     assert not (own_cache / "answers").exists()
     assert "2 questions: the answers are those of my.csv, 0 to ask" in capsys.readouterr().out
+
+
+def test_shares_are_of_images_that_are_asked_and_of_the_local_engine(model: Path, files: dict[str, Path]) -> None:
+    table = params(model, backend="table", table="my.csv")
+    with pytest.raises(UserError, match=r"--shard 1/2: extract_logits.backend table asks about no image"):
+        extract_logits(table, RUNTIME, False, Share(1, 2), **files)
+    on_ray = RUNTIME.model_copy(update={"engine": "ray"})
+    served = params(model, backend="server")
+    with pytest.raises(UserError, match=r"runtime.engine ray .* extract_logits.backend server has its model elsewhere"):
+        extract_logits(served, on_ray, **files)
+    with pytest.raises(UserError, match=r"--shard 1/2: runtime.engine ray shares out .*set runtime.engine to local"):
+        extract_logits(params(model), on_ray, False, Share(1, 2), **files)
+
+
+def test_shares_one_after_the_other_give_the_same_bytes(
+    model: Path, files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where classes are asked of one split, and a picture cannot be read."""
+    Path(read_manifest(files["manifest"])["path"][3]).write_bytes(b"no picture")
+    rows = read_manifest(files["manifest"])
+    rows["image_id"] = [image_id(Path(path).read_bytes()) for path in rows["path"]]
+    write_manifest(rows, files["manifest"])
+    shares = {name: tmp_path / "shares" / path.name if name in OUTS else path for name, path in files.items()}
+    runtime = RUNTIME.model_copy(update={"shard_images": 2})
+    with_classes = params(model, zero_shot_splits=["test"])
+    for number in (3, 1, 2):
+        extract_logits(with_classes, runtime, False, Share(number, 3), **shares)
+    assert asked(capsys) == (N_IMAGES - 1) * 3 + 2
+    extract_logits(with_classes, runtime, **shares)
+    assert asked(capsys) == 0, "all that is missing cannot be read"
+    (cache_dir() / "answers").rename(tmp_path / "of the shares")
+    extract_logits(with_classes, runtime, **files)
+    for name in OUTS:
+        assert shares[name].read_bytes() == files[name].read_bytes(), name
 
 
 def test_equal_given_answers_give_equal_bytes(files: dict[str, Path]) -> None:
