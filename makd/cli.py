@@ -4,6 +4,8 @@
 | --- | --- |
 | `makd export` | `makd.export.export` |
 | `makd predict` | `makd.predict.predict` |
+| `makd explain` | `makd.explain.explain` |
+| `makd evaluate-folder` | `makd.evaluate_folder.evaluate_folder` |
 | `makd answers` | `makd.store_cli.answers` |
 
 What computes is imported by the command that needs it, so that --help needs no second.
@@ -59,7 +61,7 @@ def export_command(
     ] = None,
     data: Annotated[Path, typer.Option("--data", help="The pipeline's tables.")] = Path("data"),
 ) -> None:
-    """Write a trained student as a folder that timm and makd load."""
+    """Write a trained student for timm, makd and others."""
     from makd.export import export
 
     chosen: dict[Format, None] = dict.fromkeys(one.value for one in formats or [FormatName.safetensors])
@@ -120,12 +122,61 @@ class BadFiles:
             raise typer.Exit(1)
 
 
+@app.command("explain")
+def explain_command(
+    model: Annotated[Path, typer.Argument(help="A folder that `makd export --aspects` wrote.")],
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    rivals: Annotated[int, typer.Option("--rivals", min=1, help="So many of the next likeliest classes.")] = 2,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="So many aspects each.")] = 6,
+    as_json: Json = False,
+    card: Annotated[Path | None, typer.Option("--card", help="Draw it into this PNG file, too.")] = None,
+    format: Computing = None,
+) -> None:
+    """Say which aspects speak for the predicted class."""
+    import json
+
+    from makd.explain import explain, explanation_text
+    from makd.pictures import load_rgb
+
+    picture = load_rgb(image)
+    found = explain(model, picture, rivals=rivals, format=format.value if format else None)
+    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else explanation_text(found, shown=top))
+    if card:
+        from makd.explanation_card import save_card
+
+        save_card(found, picture, card)
+
+
+@app.command("evaluate-folder")
+def evaluate_folder_command(
+    model: Model,
+    folder: Annotated[Path, typer.Argument(help="A folder a class in it, named like the classes.")],
+    as_json: Json = False,
+    format: Computing = None,
+    progress: Annotated[bool, typer.Option(help="The bar on stderr.")] = True,
+) -> None:
+    """Measure a student on pictures in a folder a class.
+
+    Bad files are named; the exit code is then 1.
+    """
+    import json
+
+    from makd.evaluate_folder import evaluate_folder, evaluation_text
+
+    found = evaluate_folder(model, folder, format=format.value if format else None, progress=progress)
+    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else evaluation_text(found))
+    for error in found.bad:
+        print(f"skipped: {error}", file=sys.stderr)
+    if found.bad:
+        raise typer.Exit(1)
+
+
 AS_TYPED = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
 @app.command("answers", context_settings=AS_TYPED, add_help_option=False)
 def answers_command(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """List, verify, compact or clear the store of the teacher's answers."""
+    """Look after the store of the teacher's answers."""
     from makd.store_cli import answers
 
     answers(words or [], prog="makd answers")

@@ -37,9 +37,13 @@ def class_answer_means(
 def log_likelihoods(
     p_yes: Float[np.ndarray, "images questions"], means: Float[np.ndarray, "classes questions"]
 ) -> Float[np.ndarray, "images classes"]:
-    """Of the answers about each image under each class, in nats; the greatest is what the aspects alone decide."""
+    """Of the answers about each image under each class, in nats; the greatest is what the aspects alone decide.
+
+    NaN, no answer, says nothing.
+    """
     p_yes, means = p_yes.astype(np.float64), means.astype(np.float64)
-    return np.asarray(p_yes @ np.log(means).T + (1 - p_yes) @ np.log1p(-means).T)
+    yes, no = np.nan_to_num(p_yes), np.nan_to_num(1 - p_yes)
+    return np.asarray(yes @ np.log(means).T + no @ np.log1p(-means).T)
 
 
 def evidence(
