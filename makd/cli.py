@@ -6,6 +6,7 @@
 | `makd predict` | `makd.predict.predict` |
 | `makd explain` | `makd.explain.explain` |
 | `makd evaluate-folder` | `makd.evaluate_folder.evaluate_folder` |
+| `makd serve` | `makd.serve.serve` |
 | `makd answers` | `makd.store_cli.answers` |
 
 What computes is imported by the command that needs it, so that --help needs no second.
@@ -169,6 +170,21 @@ def evaluate_folder_command(
         print(f"skipped: {error}", file=sys.stderr)
     if found.bad:
         raise typer.Exit(1)
+
+
+@app.command("serve")
+def serve_command(
+    model: Model,
+    host: Annotated[str, typer.Option("--host", help="Another address opens it to others: there is no password.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: one that is free.")] = 8000,
+    format: Computing = None,
+) -> None:
+    """Show it in a browser, with an API for programs."""
+    from makd.serve import serve
+
+    serve(model, host=host, port=port, format=format.value if format else None)
 
 
 AS_TYPED = {"ignore_unknown_options": True, "allow_interspersed_args": False}

@@ -11,7 +11,7 @@ import pytest
 from makd.cli import app, main
 from tests.trained_project import CLASSES, TrainedProject
 
-COMMANDS = ("export", "predict", "explain", "evaluate-folder", "answers")
+COMMANDS = ("export", "predict", "explain", "evaluate-folder", "serve", "answers")
 
 
 def run(*words: str | Path, monkeypatch: pytest.MonkeyPatch) -> int:
