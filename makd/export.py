@@ -15,7 +15,7 @@ from makd.costs import flops, parameters
 from makd.errors import UserError
 from makd.evidence import class_answer_means
 from makd.files import main_checkout, whole_folder
-from makd.graph_formats import write_onnx, write_pt2
+from makd.graph_formats import captured, write_onnx, write_pt2
 from makd.manifest import read_manifest
 from makd.model_card import model_card
 from makd.pictures import load_rgb_of
@@ -72,14 +72,9 @@ def export(
     images, of_what = check_images(trained, config, data)
     with whole_folder(to) as folder:
         (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        for name in formats:
-            match name:
-                case "safetensors":
-                    (folder / FILES[name]).write_bytes(save(contiguous(plain.state_dict()), {"format": "pt"}))
-                case "onnx":
-                    write_onnx(student, config, folder / FILES[name])
-                case "pt2":
-                    write_pt2(student, config, folder / FILES[name])
+        if "safetensors" in formats:
+            (folder / FILES["safetensors"]).write_bytes(save(contiguous(plain.state_dict()), {"format": "pt"}))
+        write_graphs(student, config, folder, formats)
         if means is not None:
             (folder / ASPECTS).write_bytes(save(contiguous(aspect_tensors(trained, means))))
         checks = [check(trained, folder, name, images, of_what) for name in formats]
@@ -95,6 +90,17 @@ def export(
         )
         (folder / CARD).write_text(card, encoding="utf-8")
     return to
+
+
+def write_graphs(student: nn.Module, config: ShippedConfig, folder: Path, formats: Sequence[Format]) -> None:
+    """Those that are asked for, from one capture."""
+    if not {"onnx", "pt2"} & set(formats):
+        return
+    program = captured(student, config)
+    if "pt2" in formats:
+        write_pt2(program, folder / FILES["pt2"])
+    if "onnx" in formats:
+        write_onnx(program, config, folder / FILES["onnx"])
 
 
 def check_formats(formats: Sequence[Format]) -> None:

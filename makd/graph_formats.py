@@ -43,12 +43,12 @@ def example(config: ShippedConfig) -> Images:
     return torch.zeros(2, 3, config.image_px, config.image_px)
 
 
-def write_pt2(student: nn.Module, config: ShippedConfig, path: Path) -> None:
-    """`torch.export` of the student; read it back with `torch.export.load(path).module()`."""
-    torch.export.save(captured(student, config), path)
-
-
 def captured(student: nn.Module, config: ShippedConfig) -> torch.export.ExportedProgram:
+    """The student as a graph of PyTorch's operations, from which both formats are written.
+
+    Raises:
+        UserError: the model does something that no graph can hold.
+    """
     batch = torch.export.Dim("batch", min=1)
     try:
         return torch.export.export(
@@ -60,7 +60,12 @@ def captured(student: nn.Module, config: ShippedConfig) -> torch.export.Exported
         ) from None
 
 
-def write_onnx(student: nn.Module, config: ShippedConfig, path: Path) -> None:
+def write_pt2(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Read it back with `torch.export.load(path).module()`."""
+    torch.export.save(program, path)
+
+
+def write_onnx(captured: torch.export.ExportedProgram, config: ShippedConfig, path: Path) -> None:
     """One ONNX file, weights included; its metadata holds classes, questions and preprocessing as JSON.
 
     Raises:
@@ -69,7 +74,7 @@ def write_onnx(student: nn.Module, config: ShippedConfig, path: Path) -> None:
     n_outputs = 2 if config.questions else 1
     with quietly(), needing_onnx():
         program = torch.onnx.export(
-            captured(student, config), input_names=[INPUT], output_names=OUTPUTS[:n_outputs], dynamo=True, verbose=False
+            captured, input_names=[INPUT], output_names=OUTPUTS[:n_outputs], dynamo=True, verbose=False
         )
     assert program is not None
     about = config.model_dump(mode="json", include={"label_names", "pretrained_cfg", "makd"})
