@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from makd.errors import UserError
@@ -34,7 +35,7 @@ def serve(model: Path | str, *, host: str = "127.0.0.1", port: int = 8000, forma
     except OSError as error:
         problem = os.strerror(error.errno) if error.errno else str(error)
         raise UserError(f"{host}:{port} cannot be served ({problem}); give another --port or --host") from None
-    with listener:
+    with listener, suppress(KeyboardInterrupt):  # uvicorn ends in order, and then raises it
         address = f"[{host}]" if ":" in host else host
         print(f"http://{address}:{listener.getsockname()[1]}/  (Ctrl-C ends it)", flush=True)
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from makd.cli import app, main
+from makd.cli import FormatName, app, main
+from makd.shipped import FILES
 from tests.trained_project import CLASSES, TrainedProject
 
 COMMANDS = ("export", "predict", "explain", "evaluate-folder", "serve", "answers")
@@ -44,6 +45,10 @@ def test_every_command_has_a_help_of_its_own(
     help_ = capsys.readouterr().out
     assert f"makd {name} [" in help_
     assert len(help_.splitlines()) <= 24
+
+
+def test_the_formats_are_those_of_an_export() -> None:
+    assert [one.value for one in FormatName] == list(FILES)
 
 
 def test_from_run_to_table(
