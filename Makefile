@@ -49,7 +49,7 @@ table-%: .venv/installed  ## a table of the paper on the dataset of params.yaml,
 
 lock:  ## pin every dependency anew
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--group dev pyproject.toml --upgrade --quiet --output-file requirements.lock
+		--group dev --extra onnx --extra serve pyproject.toml --upgrade --quiet --output-file requirements.lock
 
 tiny-vlm: .venv/installed  ## train the shipped multimodal LLM anew (up to an hour on two cores)
 	python -m tools.tiny_vlm
@@ -60,6 +60,7 @@ tiny-vlm: .venv/installed  ## train the shipped multimodal LLM anew (up to an ho
 		|| { echo "make: neither uv nor pip is here; install uv, then run make again"; exit 1; }
 	uv venv --quiet --allow-existing --python $(PYTHON) .venv
 	uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
+	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline --editable .  # the command `makd`
 	@touch $@
 
 .venv-ray/installed: requirements.lock pyproject.toml .venv/installed

@@ -89,6 +89,27 @@ TABLES: dict[str, tuple[str, str, list[Column]]] = {
             number("kl_nats", "excess BCE, nats", hint="BCE less the teacher's own entropy; 0 is perfect"),
         ],
     ),
+    "faithfulness": (
+        "Does the evidence of the aspects go along with the classes?",
+        "Percent of the test images, means over the seeds. The evidence is that of `makd explain`: the likelihood of "
+        "the student's answers under the class means of its teacher's, on the training split. The class outputs never "
+        "see it.",
+        [
+            MODEL,
+            percent("class_head", "class outputs right"),
+            percent(
+                "aspects_alone", "aspects alone right", "the class under which the student's answers are likeliest"
+            ),
+            percent("teacher_alone", "the same, teacher", "the same rule on the teacher's own answers"),
+            percent("chance", "chance"),
+            percent("agreement", "decisions agree"),
+            percent("agreement_if_right", "where the classes are right"),
+            percent("agreement_if_wrong", "where they are wrong"),
+            percent(
+                "supported", "evidence for the prediction", "rather than for the second choice of the class outputs"
+            ),
+        ],
+    ),
     "questions": (
         "Are the questions any good?",
         "The teacher's answers over all images that were asked.",

@@ -18,7 +18,17 @@ from makd.manifest import class_names, read_manifest
 from makd.runs import Runs, read_runs
 from makd.tables import class_means
 
-TABLES = ("accuracy", "runs", "classes", "confusions", "agreement", "calibration", "questions", "training")
+TABLES = (
+    "accuracy",
+    "runs",
+    "classes",
+    "confusions",
+    "agreement",
+    "calibration",
+    "faithfulness",
+    "questions",
+    "training",
+)
 """The CSV files of `evaluate`."""
 MENDING = "run: dvc repro --force evaluate"
 Values = npt.NDArray[np.floating[Any]]

@@ -1,9 +1,9 @@
-"""Look after the answer store.
+"""Look after the answer store, also as `python -m makd.store`.
 
-    python -m makd.store ls                 what is in it, by key
-    python -m makd.store verify             read all of it; exit code 1 if a file is bad
-    python -m makd.store compact [KEY ...]  many small parts become few large ones
-    python -m makd.store gc                 what killed processes left; with --keep or --unused-for whole keys
+    makd answers ls                 what is in it, by key
+    makd answers verify             read all of it; exit code 1 if a file is bad
+    makd answers compact [KEY ...]  many small parts become few large ones
+    makd answers gc                 what killed processes left; with --keep or --unused-for whole keys
 
 The store is $MAKD_CACHE/answers, or .cache/answers.
 """
@@ -11,6 +11,7 @@ The store is $MAKD_CACHE/answers, or .cache/answers.
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def row_of(folder: Path) -> tuple[str, ...]:
         provenance = read_provenance(folder)
         found = contents(folder)
     except UserError as error:
-        print(f"{error}; see: python -m makd.store verify", file=sys.stderr)
+        print(f"{error}; see: makd answers verify", file=sys.stderr)
         return (folder.name, *["?"] * 4, size_of(folder_bytes(folder)), *["?"] * 4)
     written = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.written)) if found.written else "never"
     counts = (found.parts, found.images, found.questions, found.answers)
@@ -132,7 +133,7 @@ def known(root: Path, chosen: list[str]) -> list[str]:
     """
     for key in chosen:
         if key not in keys(root):
-            raise UserError(f"{root} has no store {key}; python -m makd.store ls shows the keys")
+            raise UserError(f"{root} has no store {key}; makd answers ls shows the keys")
     return chosen
 
 
@@ -142,9 +143,15 @@ def days(text: str) -> float:
     return value
 
 
-def main() -> None:
+def answers(words: Sequence[str] | None = None, *, prog: str = "python -m makd.store") -> None:
+    """Do what the words say, such as ["ls"]; None: those of the command line.
+
+    Raises:
+        UserError: a store that is not there, or that another process uses.
+        SystemExit: with code 1 where a file is bad, with 2 where the words make no sense.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m makd.store", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("ls", help="a line a key: parts, images, questions, answers, size, model, prompt, last write")
@@ -155,7 +162,7 @@ def main() -> None:
     gc.add_argument("--keep", nargs="+", metavar="KEY", help="remove all other keys")
     gc.add_argument("--unused-for", type=days, metavar="DAYS", help="remove keys that no run has used for so long")
     gc.add_argument("--yes", action="store_true", help="do it; else it is only said what would be removed")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     root = cache_dir() / "answers"
     match arguments.command:
         case "ls":
@@ -170,4 +177,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     with one_line_errors():
-        main()
+        answers()

@@ -68,6 +68,8 @@ def evaluate(
     from makd.comparison import calibrations, compare_models, student_agreements
     from makd.csv_tables import write_csv
     from makd.embedding_table import TEACHER, embed_all, write_embeddings
+    from makd.evidence import class_answer_means
+    from makd.faithfulness import faithfulness_metrics, faithfulness_table
     from makd.manifest import class_names, read_manifest
     from makd.references import reference_accuracies
     from makd.report_metrics import details, report_metrics, rounded
@@ -96,6 +98,8 @@ def evaluate(
 
     comparisons = compare_models(trained, models, seeds, params.evaluate.bootstrap_samples)
     agreements = student_agreements(trained, models, seeds, on_test)
+    in_training = images["split"] == "train"
+    means = class_answer_means(teacher[in_training].to_numpy(), labels[in_training], len(names))
     references = reference_accuracies(images, teacher=runs / "teacher", zero_shot=zero_shot)
     tables = {
         "runs": run_table(trained),
@@ -103,6 +107,7 @@ def evaluate(
         "confusions": confusion_table(trained, models, seeds, names),
         "agreement": agreement_table(agreements, asked),
         "calibration": calibrations(trained, models, seeds, on_test),
+        "faithfulness": faithfulness_table(trained, models, seeds, means, on_test.to_numpy()),
         "questions": question_table(teacher, truth, labels, names),
         "training": training_table(trained),
     }
@@ -116,6 +121,8 @@ def evaluate(
     for name, table in tables.items():
         write_csv(table, out / f"{name}.csv")
     metrics = report_metrics(images, comparisons, agreements, tables["questions"])
+    for row in tables["faithfulness"].to_dict("records"):
+        metrics["models"][row["model"]]["faithfulness"] = faithfulness_metrics(row)
     if references:
         metrics["references"] = {name: rounded(value) for name, value in references.items()}
     write_json(metrics, out / "metrics.json")

@@ -1,8 +1,16 @@
+import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.trained_project import TrainedProject
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +29,35 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     for name in ("DVC_ROOT", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     return cache
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Chromium; where there is none, the tests skip, or fail if MAKD_BROWSER=required."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None and os.environ.get("MAKD_BROWSER") == "required":
+        pytest.fail("MAKD_BROWSER=required, and no chromium is on the PATH")
+    if chromium is None:
+        pytest.skip("no chromium is on the PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> "TrainedProject":
+    """Trained once for all tests of what ships; they leave it as it is."""
+    from tests.trained_project import train_students
+
+    return train_students(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def shipped(trained: "TrainedProject", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its makd student, exported with aspects."""
+    from makd.export import export
+
+    return export(trained.run(), tmp_path_factory.mktemp("shipped") / "out", aspects=True, data=trained.data)

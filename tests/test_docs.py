@@ -1,13 +1,14 @@
 """The code in the documents runs, on a made-up run."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tests.made_up_report import evaluated
-from tests.made_up_runs import MadeUpRuns
+from tests.made_up_runs import MadeUpRuns, png
 
 README_QUESTION = "Is the bird's tail forked?"
 
@@ -20,16 +21,18 @@ def blocks(document: str) -> str:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, shipped: Path) -> Path:
     made_up = MadeUpRuns(tmp_path)
     made_up.questions[0] = README_QUESTION
     made_up.write()
     evaluated(made_up)
+    shutil.copytree(shipped, tmp_path / "out")
+    (tmp_path / "bird.png").write_bytes(png((200, 30, 30)))
     return tmp_path
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("document", ["README.md", "docs/data.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/data.md", "docs/shipping.md"])
 def test_the_code_of_a_document_runs(
     document: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,5 @@
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -9,7 +8,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Locator, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator
 from playwright.sync_api import Page as Tab
 
 from makd.page import (
@@ -143,19 +142,6 @@ EMPTY = Page(
     [],
     "",
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None and os.environ.get("MAKD_BROWSER") == "required":
-        pytest.fail("MAKD_BROWSER=required, and no chromium is on the PATH")
-    if chromium is None:
-        pytest.skip("no chromium is on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""python -m makd.store, as it is typed."""
+"""makd answers and python -m makd.store, as they are typed."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from makd.store import Answers, AnswerStore
-from makd.store_cli import main, size_of
+from makd.store_cli import answers, size_of
 from tests.lock_holder import holding
 
 PROVENANCE = {"weights": "Org/Model-8B@0123456789abcdef0123", "prompt": "$question Yes or No?\n", "dtype": "bfloat16"}
@@ -40,7 +40,7 @@ def run(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """The exit code."""
     monkeypatch.setattr(sys, "argv", ["store", *words])
     try:
-        main()
+        answers()
     except SystemExit as exit_:
         return int(str(exit_.code))
     return 0
@@ -52,7 +52,7 @@ def test_it_works_as_typed_and_says_errors_in_one_line(store: AnswerStore) -> No
     assert done.stdout == f"{store.key}: 3 parts, now 1\n"
     failed = subprocess.run([*command, "compact", "nothing"], capture_output=True, text=True, check=False)
     assert failed.returncode == 1
-    assert re.fullmatch(r"error: .* has no store nothing; python -m makd.store ls shows the keys\n", failed.stderr)
+    assert re.fullmatch(r"error: .* has no store nothing; makd answers ls shows the keys\n", failed.stderr)
 
 
 def test_ls_says_what_there_is(

@@ -1,0 +1,5 @@
+"""`python -m makd`."""
+
+from makd.cli import main
+
+main()

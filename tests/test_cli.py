@@ -1,0 +1,91 @@
+"""The command line as it is typed."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from makd.cli import FormatName, app, main
+from makd.shipped import FILES
+from tests.trained_project import CLASSES, TrainedProject
+
+COMMANDS = ("export", "predict", "explain", "evaluate-folder", "serve", "answers")
+
+
+def run(*words: str | Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code."""
+    monkeypatch.setattr(sys, "argv", ["makd", *map(str, words)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    return int(str(exit_.value.code or 0))
+
+
+def test_help_fits_on_a_screen_and_imports_nothing_heavy() -> None:
+    code = "import sys; from makd.cli import app; app(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert time.perf_counter() - start < 10  # a machine under load; alone it is 0.2 s
+    help_, modules = done.stdout.rsplit("[", 1)
+    lines = help_.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert all(f"\n  {command} " in help_ for command in COMMANDS)
+    assert not any(f"'{name}'" in modules for name in ("torch", "timm", "pandas", "numpy", "fastapi", "rich"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help_of_its_own(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert {command.name for command in app.registered_commands} == set(COMMANDS)
+    assert run(name, "--help", monkeypatch=monkeypatch) == 0
+    help_ = capsys.readouterr().out
+    assert f"makd {name} [" in help_
+    assert len(help_.splitlines()) <= 24
+
+
+def test_the_formats_are_those_of_an_export() -> None:
+    assert [one.value for one in FormatName] == list(FILES)
+
+
+def test_from_run_to_table(
+    trained: TrainedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, picture = tmp_path / "out", trained.predictions()["path"].iloc[1]
+    assert run("export", trained.run(), "--to", out, "--data", trained.data, monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == f"{out}: README.md, config.json, model.safetensors\n"
+    assert run("predict", out, picture, "--no-progress", "--top", "9", monkeypatch=monkeypatch) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert all(name in shown.out for name in CLASSES)
+    assert shown.out.count("%") == 3
+    (tmp_path / "bad.png").touch()
+    assert run("predict", out, picture, tmp_path / "bad.png", "--json", monkeypatch=monkeypatch) == 1
+    shown = capsys.readouterr()
+    assert [set(json.loads(line)) for line in shown.out.splitlines()] == [{"path", "classes"}, {"path", "error"}]
+    assert f"skipped: {tmp_path / 'bad.png'} cannot be read as a picture" in shown.err
+    assert shown.err.endswith("1 of 2 files were skipped\n")
+
+
+def test_bad_input_is_one_line(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases: list[tuple[list[str | Path], str]] = [
+        (["predict", shipped, tmp_path / "none.png"], "none.png is not there"),
+        (["predict", shipped, shipped, "--json", "--csv"], "--json and --csv exclude each other"),
+        (["export", tmp_path, "--to", tmp_path / "out"], "config.json cannot be opened"),
+    ]
+    for words, message in cases:
+        assert run(*words, monkeypatch=monkeypatch) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_answers_are_those_of_the_store(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("answers", "verify", monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == "0 stores, no problems\n"

@@ -1,0 +1,221 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from makd.costs import flops, parameters
+from makd.errors import UserError
+from makd.evidence import class_answer_means
+from makd.export import export
+from makd.manifest import read_manifest
+from makd.pictures import to_rgb, upright
+from makd.predict import predict
+from makd.preprocessing import student_pixels
+from makd.shipped import FILES, Format, load_shipped
+from makd.shipped_config import read_config
+from makd.students import load_student, split_logits
+from tests.trained_project import CLASSES, QUESTIONS, TrainedProject, train_students
+
+FORMATS: tuple[Format, ...] = ("safetensors", "onnx", "pt2")
+
+
+def probabilities(folder: Path, rows: pd.DataFrame, format: Format) -> tuple[np.ndarray, np.ndarray]:
+    found = list(predict(folder, list(rows["path"]), format=format))
+    assert [str(one.path) for one in found] == list(rows["path"])
+    return np.array([one.probabilities for one in found]), np.array([one.p_yes for one in found])
+
+
+def assert_predicts_as_the_run(folder: Path, project: TrainedProject, model: str, format: Format) -> None:
+    rows = project.predictions(model=model)
+    classes, aspects = probabilities(folder, rows, format)
+    np.testing.assert_allclose(classes, rows[[f"class: {name}" for name in CLASSES]], atol=1e-5, rtol=0)
+    if read_config(folder).questions:
+        np.testing.assert_allclose(aspects, rows[[f"aspect: {text}" for text in QUESTIONS]], atol=1e-5, rtol=0)
+    else:
+        assert aspects.shape[1] == 0
+
+
+def plain_timm(folder: Path) -> torch.nn.Module:
+    model: torch.nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def plain(trained: TrainedProject, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(trained.run(), tmp_path_factory.mktemp("plain") / "out", data=trained.data)
+
+
+def test_what_is_predicted_is_what_the_run_predicted(plain: Path, shipped: Path, trained: TrainedProject) -> None:
+    for folder in (plain, shipped):
+        assert_predicts_as_the_run(folder, trained, "resnet10t", "safetensors")
+
+
+def test_the_graphs_predict_what_the_run_predicted(trained: TrainedProject, tmp_path: Path) -> None:
+    """An ONNX export takes seconds, so one of the smallest student stands for all here; the slow test has the rest."""
+    folder = export(trained.run(), tmp_path / "out", aspects=True, formats=("onnx", "pt2"), data=trained.data)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("README.md", "aspects.safetensors", "config.json", "model.onnx", "model.pt2")
+    ]
+    for format in ("onnx", "pt2"):
+        assert_predicts_as_the_run(folder, trained, "resnet10t", format)
+        one = load_shipped(folder, format).pixels([Image.new("RGB", (50, 40))])
+        assert load_shipped(folder, format).logits(one).shape == (1, len(CLASSES) + len(QUESTIONS))  # any batch
+    with pytest.raises(UserError, match=r"has no model\.safetensors; export it"):
+        load_shipped(folder, "safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["resnet18", "resnet34", "mobilenetv1_100", "efficientnet_b0"])
+def test_each_student_of_the_presets_ships_in_every_format(model: str, tmp_path: Path) -> None:
+    project = train_students(tmp_path / "project", model)
+    for aspects in (False, True):
+        folder = export(
+            project.run(model=model), tmp_path / f"{aspects}", aspects=aspects, formats=FORMATS, data=project.data
+        )
+        for format in FORMATS:
+            assert_predicts_as_the_run(folder, project, model, format)
+        baseline, _ = load_student(project.run("baseline", model))
+        loaded = plain_timm(folder)
+        assert (parameters(loaded), flops(loaded, 32)) == (parameters(baseline), flops(baseline, 32))
+
+
+def test_timm_loads_the_class_student_alone(shipped: Path, plain: Path, trained: TrainedProject) -> None:
+    student, run_config = load_student(trained.run())
+    baseline, _ = load_student(trained.run("baseline"))
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for folder in (plain, shipped):
+        loaded = plain_timm(folder)
+        with torch.inference_mode():
+            expected = split_logits(student(images), len(CLASSES))[0]
+            torch.testing.assert_close(loaded(images), expected, atol=1e-6, rtol=0)
+        assert {name: value.shape for name, value in loaded.state_dict().items()} == {
+            name: value.shape for name, value in baseline.state_dict().items()
+        }
+        assert (parameters(loaded), flops(loaded, 32)) == (parameters(baseline), flops(baseline, 32))
+        cfg = loaded.pretrained_cfg
+        assert isinstance(cfg, dict)
+        assert (cfg["num_classes"], cfg["label_names"], cfg["classifier"]) == (3, CLASSES, "fc")
+        assert (cfg["mean"], cfg["std"]) == (run_config["mean"], run_config["std"])
+        assert (cfg["input_size"], cfg["interpolation"], cfg["crop_mode"]) == ([3, 32, 32], "bilinear", "center")
+        assert not {"license", "tag", "url", "hf_hub_id", "origin_url"} & set(cfg), "of weights that are not these"
+
+
+def test_timm_preprocesses_as_the_evaluation_does(plain: Path, trained: TrainedProject) -> None:
+    config = read_config(plain)
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(model=plain_timm(plain)))
+    mean, std = (
+        torch.tensor(values)[:, None, None] for values in (config.pretrained_cfg.mean, config.pretrained_cfg.std)
+    )
+    for path in trained.predictions()["path"]:
+        picture = Image.open(path)
+        pixels = (transform(to_rgb(upright(picture))) * std + mean) * 255
+        np.testing.assert_allclose(pixels, student_pixels(picture, config), atol=1e-3)
+
+
+def test_hugging_face_loads_it(plain: Path) -> None:
+    from transformers import AutoModelForImageClassification
+
+    model = AutoModelForImageClassification.from_pretrained(plain).eval()
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images).logits, plain_timm(plain)(images), atol=1e-6, rtol=0)
+    assert model.config.id2label == dict(enumerate(CLASSES))
+
+
+def test_the_class_means_are_those_of_the_training_split(shipped: Path, trained: TrainedProject) -> None:
+    manifest = read_manifest(trained.data / "manifest.parquet")
+    training = manifest["split"] == "train"
+    answers = pd.read_parquet(trained.data / "aspects.parquet").set_index("image_id")
+    p_yes = answers.loc[manifest.loc[training, "image_id"], QUESTIONS].to_numpy()
+    expected = class_answer_means(p_yes, manifest.loc[training, "label"].to_numpy(), len(CLASSES))
+    found = load_shipped(shipped).class_means
+    assert found is not None
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_the_card_says_what_is_known(plain: Path, shipped: Path) -> None:
+    for folder, has_aspects in ((plain, False), (shipped, True)):
+        card = (folder / "README.md").read_text()
+        for text in (
+            "12 train, 6 val, 18 test images",
+            "`birds`",
+            "`data/tiny_vlm`",
+            "written by `an author`",
+            *QUESTIONS,
+        ):
+            assert text in card
+        assert re.search(r"\| test \| 18 \| \d+\.\d \| \d+\.\d to \d+\.\d \|", card)
+        assert re.search(r"The baseline of the same seed, without aspects, has \d+\.\d % on test", card)
+        assert "differ from those of the run's student by at most 0, on 18 test images" in card
+        assert ("not part of this export" in card) == (not has_aspects)
+        assert json.loads(re.search(r"```json\n(.*?)```", card, re.DOTALL)[1])["alpha"] == 4.0  # type: ignore[index]
+
+
+def test_the_card_invents_nothing(trained: TrainedProject, tmp_path: Path) -> None:
+    bare = tmp_path / "run"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (bare / name).write_bytes((trained.run() / name).read_bytes())
+    card = (export(bare, tmp_path / "out", data=tmp_path / "data") / "README.md").read_text()
+    assert "Absent: the run has no predictions.parquet." in card
+    assert "Data: absent." in card
+    assert "who wrote them is absent" in card
+    assert "Teacher of the aspects: absent" in card
+    assert "random pixels (no test images were at hand)" in card
+    assert "birds" not in card
+
+
+def test_the_card_of_a_control_says_so(trained: TrainedProject, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    config = json.loads((trained.run() / "config.json").read_text())
+    config["params"]["aspect_targets"] = "shuffled"
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "model.safetensors").write_bytes((trained.run() / "model.safetensors").read_bytes())
+    assert "**a control**, `shuffled` answers" in (export(run, tmp_path / "out") / "README.md").read_text()
+
+
+def test_an_earlier_export_is_replaced_and_nothing_else_ever(trained: TrainedProject, tmp_path: Path) -> None:
+    run, out = trained.run("baseline"), tmp_path / "out"
+    export(run, out)
+    (out / "left over").touch()
+    export(run, out)
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter.tex").touch()
+    for place in (thesis, run, thesis / "chapter.tex"):
+        with pytest.raises(UserError, match="is there and is no earlier export; give a new folder"):
+            export(run, place)
+    assert (thesis / "chapter.tex").exists()
+    assert (run / "predictions.parquet").exists()
+
+
+def test_bad_input_is_one_line(trained: TrainedProject, shipped: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"config\.json cannot be opened .*; give a folder that `train` wrote"):
+        export(tmp_path, tmp_path / "out")
+    with pytest.raises(UserError, match="arm baseline, which has no aspects; export it without --aspects"):
+        export(trained.run("baseline"), tmp_path / "out", aspects=True)
+    with pytest.raises(UserError, match=r"format must be of safetensors, onnx, pt2, got none"):
+        export(trained.run(), tmp_path / "out", formats=())
+    with pytest.raises(UserError, match=r"is not that of a run: .*arm.* missing or wrong"):
+        export(shipped, tmp_path / "out")
+    with pytest.raises(UserError, match=r"manifest\.parquet cannot be read"):
+        export(trained.run(), tmp_path / "out", aspects=True, data=tmp_path)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_bytes((trained.run() / "config.json").read_bytes())
+    (broken / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be loaded"):
+        export(broken, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_format_has_a_file() -> None:
+    assert tuple(FILES) == FORMATS

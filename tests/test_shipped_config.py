@@ -1,0 +1,54 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from makd.errors import UserError
+from makd.shipped_config import crop_share, read_config
+
+
+def test_timm_resizes_to_the_same_side() -> None:
+    """By timm's formula, floor(image_px / crop_pct)."""
+    for resize_px in range(1, 520):
+        for image_px in {1, 64, 224, resize_px // 2, resize_px - 1, resize_px} - {0}:
+            if 0 < image_px <= resize_px:
+                assert math.floor(image_px / crop_share(image_px, resize_px)) == resize_px, (image_px, resize_px)
+
+
+def write(folder: Path, config: dict[str, Any]) -> Path:
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: config.pop("makd"), r"\(makd: Field required\); give a folder that `makd export` wrote"),
+        (lambda config: config["label_names"].pop(), "2 label_names for 3 classes"),
+        (lambda config: config["pretrained_cfg"].update(interpolation="bicubic"), "interpolation: .*'bilinear'"),
+        (lambda config: config["pretrained_cfg"].update(input_size=[3, 32, 64]), "a square, got"),
+        (lambda config: config["pretrained_cfg"].update(input_size=[1, 32, 32]), "a square, got"),
+    ],
+)
+def test_a_wrong_config_is_named_in_one_line(shipped: Path, tmp_path: Path, change: Any, message: str) -> None:
+    config = json.loads((shipped / "config.json").read_text())
+    change(config)
+    with pytest.raises(UserError, match=message) as caught:
+        read_config(write(tmp_path, config))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_config_and_a_damaged_one_are_user_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"config\.json cannot be opened \(No such file"):
+        read_config(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json is no config of an exported student \(Invalid JSON"):
+        read_config(tmp_path)
+
+
+def test_what_others_add_is_left_to_them(shipped: Path, tmp_path: Path) -> None:
+    config = json.loads((shipped / "config.json").read_text()) | {"transformers_version": "9"}
+    config["pretrained_cfg"]["license"] = "mit"
+    assert read_config(write(tmp_path, config)) == read_config(shipped)
