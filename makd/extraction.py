@@ -214,12 +214,15 @@ def ask_shard(job: Job, answerer: Answerer, shard: Shard, batches: Iterable[Sequ
         good, ids = [], []
         for one in batch:
             if one.fatal is not None:
-                raise UserError(one.fatal)
+                stopped = UserError(one.fatal)
+                break
             if one.unreadable is not None:
                 unreadable[path[one.image_id]] = one.unreadable
             else:
                 ids.append(one.image_id)
                 good.append(one.inputs)
+        if stopped is not None:
+            break
         if good:
             try:
                 logits.append(answerer.score(good).numpy())

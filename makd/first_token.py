@@ -61,19 +61,29 @@ def exact(z_yes: float, z_no: float) -> FirstToken:
 
 
 def among_top(top: Sequence[tuple[str, float]], yes: Sequence[str], no: Sequence[str]) -> FirstToken:
-    """From the likeliest tokens and their log-probabilities; `yes` and `no` are spellings, the best first.
+    """From the likeliest tokens and their log-probabilities (NaN: not told).
+
+    Args:
+        top: the tokens.
+        yes: spellings of the one answer, such as the word and its id.
+        no: those of the other, in the same order: both answers are taken in one spelling.
 
     Raises:
-        Malformed: there is no probability at all.
+        Malformed: no probability at all, one of an answer that is none, or more than 1 in all.
     """
-    told = [(token, z) for token, z in top if SENTINEL < z <= ROUNDING]
+    told = [(token, z) for token, z in dict.fromkeys(top) if z > SENTINEL]  # the sampled token may come twice
+    z_yes, z_no = best_spelling(dict(sorted(told, key=lambda one: one[1])), yes, no)
+    unreadable = {token for token, z in top if math.isnan(z) and token.lstrip(SPACES) in (*yes, *no)}
+    if unreadable or any(z > ROUNDING for _, z in told):
+        raise Malformed(f"log-probabilities that are none: {dict(top)}"[:300])
     if not told:
         raise Malformed("no log-probabilities")
-    z_yes, z_no = (find(dict(sorted(told, key=lambda one: one[1])), spellings) for spellings in (yes, no))
+    mass = sum(math.exp(z) for _, z in told)
+    if mass > 1 + MASS_ABOVE_ONE:
+        raise Malformed(f"probabilities whose sum is {mass:.3f}, more than 1")
     if z_yes is not None and z_no is not None:
         return exact(z_yes, z_no)
-    rest = max(0.0, 1 - sum(math.exp(z) for _, z in told)) + ROUNDING
-    most = min(min(z for _, z in told), math.log(rest))  # of an answer that is not among them
+    most = min(min(z for _, z in told), math.log(max(0.0, 1 - mass) + ROUNDING))  # of an answer that is not told
     if z_yes is not None:
         return FirstToken(z_yes, NAN, share(z_yes, most), 1.0)
     if z_no is not None:
@@ -81,12 +91,26 @@ def among_top(top: Sequence[tuple[str, float]], yes: Sequence[str], no: Sequence
     return FirstToken(NAN, NAN, 0.0, 1.0)
 
 
-def find(told: Mapping[str, float], spellings: Sequence[str]) -> float | None:
-    """Of the first spelling that is there as it is, else of the likeliest with something like a space before it."""
-    for word in spellings:
-        if word in told:
-            return told[word]
-    return max((z for token, z in told.items() if token.lstrip(SPACES) in spellings), default=None)
+def best_spelling(
+    told: Mapping[str, float], yes: Sequence[str], no: Sequence[str]
+) -> tuple[float | None, float | None]:
+    """Both answers as they are spelled alike; where several spellings are told, one that has both, then the likelier.
+
+    " Yes" and "No" are of two spellings, and say nothing of each other.
+    """
+    found: dict[tuple[str, int], list[float | None]] = {}
+    for side, spellings in enumerate((yes, no)):
+        for token, z in told.items():
+            word = token.lstrip(SPACES)
+            if word in spellings:
+                variant = token[: len(token) - len(word)], spellings.index(word)
+                found.setdefault(variant, [None, None])[side] = z
+
+    def merit(pair: Sequence[float | None]) -> tuple[bool, float]:
+        return None not in pair, sum(math.exp(z) for z in pair if z is not None)
+
+    z_yes, z_no = max(found.values(), key=merit, default=[None, None])
+    return z_yes, z_no
 
 
 def share(z_yes: float, z_no: float) -> float:
@@ -102,15 +126,22 @@ def top_of(completion: Mapping[str, Any]) -> tuple[tuple[str, float], list[tuple
         Malformed: something else was sent.
     """
     try:
-        first = completion["choices"][0]["logprobs"]["content"][0]
-        top = [(str(one["token"]), float(one["logprob"])) for one in first.get("top_logprobs") or []]
+        choices = completion["choices"]
+        choice = next((one for one in choices if one.get("index") == 0), choices[0])
+        first = choice["logprobs"]["content"][0]
+        top = [(str(one["token"]), as_number(one["logprob"])) for one in first.get("top_logprobs") or []]
         return (str(first["token"]), float(first["logprob"])), top
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         raise Malformed(described(completion)) from None
+
+
+def as_number(logprob: Any) -> float:
+    """NaN where it is null."""
+    return NAN if logprob is None else float(logprob)
 
 
 def described(completion: Mapping[str, Any]) -> str:
     """What came instead of log-probabilities, in a few words."""
     if error := completion.get("error"):
-        return f"the error {str(error)[:200]!r}"
+        return f"the error {str(error)!r}"
     return "no log-probabilities of the first token" if completion.get("choices") else "no chat completion"

@@ -20,6 +20,8 @@ GENERATE = "//generate"
 """From the server's root, not below /v1."""
 NEUTRAL: dict[str, Any] = {"repetition_penalty": 1.0, "repeat_penalty": 1.0}
 """No penalty for the words of the prompt, in the spelling of vLLM and SGLang, and of llama.cpp; OpenAI has neither."""
+SAMPLED_APART = 1e-3
+"""Nats by which the log-probability of the sampled token may differ where it is told twice."""
 Body = dict[str, Any]
 
 
@@ -106,7 +108,10 @@ class TokenIds:
         return [self.asking.chat(image, self.asking.messages[question], **fields)]
 
     def read(self, replies: Sequence[Mapping[str, Any]]) -> FirstToken:
-        top = dict(top_of(replies[0])[1])
+        (sampled, logprob), likeliest = top_of(replies[0])
+        top = dict(likeliest)
+        if abs(top.get(sampled, logprob) - logprob) > SAMPLED_APART:
+            raise Malformed(f"{top[sampled]} in the table for the sampled token {sampled!r}, and {logprob} beside it")
         try:
             z_yes, z_no = (top[spelled(token_id)] for token_id in self.ids)
         except KeyError:
@@ -160,7 +165,7 @@ class SGLang:
             told = replies[0]["meta_info"]["output_token_ids_logprobs"][0]
             z = {int(one[1]): float(one[0]) for one in told}
             return exact(z[self.ids[0]], z[self.ids[1]])
-        except (KeyError, IndexError, TypeError, ValueError):
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError):
             raise Malformed(described(replies[0])) from None
 
 

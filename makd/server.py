@@ -4,6 +4,7 @@ It gives log P(yes) and log P(no) of the first token, whose softmax is that of t
 does not tell both (makd/first_token.py). Shards, store and tables are those of the model in this process.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +76,7 @@ class Server:
                 in another way.
         """
         entry = served_model(
-            self.session.get(f"{urlsplit(str(self.block.server.base_url)).path}/models"), self.block.model
+            self.session.get(f"{urlsplit(str(self.block.server.base_url)).path.rstrip('/')}/models"), self.block.model
         )
         now = entry | {"tells": "top_k" if mode == "top_k" else "both"}
         known = read_memo(self.folder / MEMO, dict)
@@ -86,8 +87,8 @@ class Server:
                 f"has: {changes}; set extract_logits.revision to a name of your own for it, or delete "
                 f"{self.folder / MEMO} if it is the same"
             )
-        if not known:
-            write_json(now, self.folder / MEMO)
+        if now.keys() - known.keys():
+            write_json(known | now, self.folder / MEMO)
 
 
 class ServerAnswerer:
@@ -141,11 +142,12 @@ class ServerAnswerer:
             print(f"server: {PenaltyProbe(self.session.post, self.asking, images[0]).check()}", flush=True)
         negative = self.reader.inputs(ImageOps.invert(first))
         a, b, again = (flat(self.session.answers(mode, [url], chosen)) for url in (images[0], negative, images[0]))
-        # At a time, too: that is how they will be asked
-        *both, a_too, b_too = self.session.answers(mode, [images[0], negative] * 2, chosen)
+        # With as many requests under way as there will be: some servers mix pictures up only then
+        pairs = max(2, math.ceil(self.session.at_once / 2))
+        together = self.session.answers(mode, [images[0], negative] * pairs, chosen)
         self.session.raise_if_incomplete()
-        difference = max(check_mixed_images(a, b, one) for one in (again, both[0], a_too))
-        difference = max(difference, *(check_mixed_images(b, a, one) for one in (both[1], b_too)))
+        difference = max(check_mixed_images(a, b, one) for one in (again, *together[::2]))
+        difference = max(difference, *(check_mixed_images(b, a, one) for one in together[1::2]))
         exact = sum(one.exact for one in answers)
         print(f"server: logprobs by {mode.name}, {exact} of {len(answers)} answers exact", flush=True)
         masses = [one.mass for one in answers]

@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from makd.server_params import ServerParams
 
@@ -23,6 +24,10 @@ class Usage:
     uncounted: int = 0  # replies that do not say how many tokens they took
 
 
+def is_count(tokens: object) -> TypeGuard[int]:
+    return isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0
+
+
 class Budget:
     """Lets requests through one by one, and closes for good when a limit is reached or too many fail in a row.
 
@@ -37,7 +42,7 @@ class Budget:
         self.why_closed: str | None = None
         self.closed = asyncio.Event()
         self.failures_in_a_row = 0
-        self.next_start = 0.0
+        self.next_start = self.held_until = 0.0
         self.in_flight = 0
         self.dearest_usd = 0.0
 
@@ -71,16 +76,28 @@ class Budget:
             )
             self.check()
         self.in_flight += 1
-        now = time.monotonic()
-        start = max(now, self.next_start)
-        if self.params.max_requests_per_minute is not None:
-            self.next_start = start + 60 / self.params.max_requests_per_minute
-        if start > now:
-            await self.pause(start - now)
+        try:
+            await self.turn()
+            self.check()  # it may have been closed meanwhile
+        except BaseException:
+            self.leave()
+            raise
+
+    async def turn(self) -> None:
+        """Wait for a start that neither the rate nor the server forbids; after a pause, for another one."""
+        a_minute = self.params.max_requests_per_minute
+        while self.why_closed is None:
+            start = max(time.monotonic(), self.next_start, self.held_until)
+            if a_minute is not None:
+                self.next_start = start + 60 / a_minute
+            while self.why_closed is None and (left := start - time.monotonic()) > 0:
+                await self.pause(left)
+            if start >= self.held_until:
+                return
 
     def hold(self, seconds: float) -> None:
         """No request starts for so long: the server has asked for a pause."""
-        self.next_start = max(self.next_start, time.monotonic() + seconds)
+        self.held_until = max(self.held_until, time.monotonic() + seconds)
 
     def leave(self) -> None:
         self.in_flight -= 1
@@ -88,11 +105,10 @@ class Budget:
     def spent_usd(self) -> float:
         return self.params.usd(self.usage.input_tokens, self.usage.output_tokens) or 0.0
 
-    def answered(self, input_tokens: int | None, output_tokens: int | None) -> None:
-        """A reply came; the tokens are those that it tells."""
-        self.failures_in_a_row = 0
+    def answered(self, input_tokens: object, output_tokens: object) -> None:
+        """A reply came; the tokens are those that it tells, if they are numbers of tokens."""
         self.usage.requests += 1
-        if input_tokens is None:
+        if not (is_count(input_tokens) and is_count(output_tokens)):
             self.usage.uncounted += 1
             if self.params.max_cost_usd is not None:
                 self.close(
@@ -101,8 +117,12 @@ class Budget:
                 )
             return
         self.usage.input_tokens += input_tokens
-        self.usage.output_tokens += output_tokens or 0
-        self.dearest_usd = max(self.dearest_usd, self.params.usd(input_tokens, output_tokens or 0) or 0.0)
+        self.usage.output_tokens += output_tokens
+        self.dearest_usd = max(self.dearest_usd, self.params.usd(input_tokens, output_tokens) or 0.0)
+
+    def succeeded(self) -> None:
+        """A question got its answer."""
+        self.failures_in_a_row = 0
 
     def failed(self, reason: str) -> None:
         """A question got no answer, retries included."""

@@ -3,6 +3,7 @@
 The `openai` client carries them; its own retries are off, for it waits eight seconds at most and knows no budget.
 """
 
+import asyncio
 import json
 import os
 import random
@@ -24,7 +25,12 @@ LONGEST_WAIT_S = 60.0
 """Of the waits that double from try to try."""
 LONGEST_RETRY_AFTER_S = 600.0
 """A server that wants a longer pause has a quota by the hour or the day: then it is better to stop."""
-HOPELESS = {401: "check OPENAI_API_KEY", 403: "check OPENAI_API_KEY", 404: "check extract_logits.model and base_url"}
+HOPELESS = {
+    401: "check OPENAI_API_KEY",
+    402: "the account needs credit",
+    403: "check OPENAI_API_KEY",
+    404: "check extract_logits.model and base_url",
+}
 """What no other question would change."""
 WORTH_RETRYING = {408, 409, 425, 429}
 """And all of 500 and above."""
@@ -48,6 +54,7 @@ class ServerClient:
 
     def __init__(self, params: ServerParams, budget: Budget) -> None:
         self.params, self.budget = params, budget
+        self.model: object = None  # as the first reply calls it
         self.url = str(params.base_url)
         parts = urlsplit(self.url)
         self.key = os.environ.get("OPENAI_API_KEY", "").strip()
@@ -62,6 +69,8 @@ class ServerClient:
                 f"OPENAI_API_KEY is not set, and {self.url} needs it; set it in the environment, or "
                 "extract_logits.server.base_url to a server of your own"
             )
+        if not (self.key.isascii() and self.key.isprintable()):
+            raise UserError("OPENAI_API_KEY holds characters that no key has, such as a line's end; set it anew")
         self.key = self.key or "no-key"
         return openai.AsyncOpenAI(
             base_url=base_url,
@@ -130,23 +139,36 @@ class ServerClient:
 
         try:
             # Parsed by json alone: the client's own models take longer than all of ours.
-            response = await self.client.post(url, cast_to=bytes, body=body)
+            async with asyncio.timeout(self.params.timeout_s):  # the client's own is of each read, and a drip goes on
+                response = await self.client.post(url, cast_to=bytes, body=body)
             reply = json.loads(response)
         except openai.APIStatusError as error:
             raise self.judge(error) from None
-        except openai.APITimeoutError:
+        except (openai.APITimeoutError, TimeoutError):
             raise Retryable(f"no reply within {self.params.timeout_s:g} s (extract_logits.server.timeout_s)") from None
         except openai.APIConnectionError as error:
             raise Retryable(self.one_line(f"{error} {error.__cause__}")) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Retryable("a reply that is no JSON; does base_url end in /v1?") from None
         if not isinstance(reply, dict):
             raise Retryable("a reply that is no JSON object; does base_url end in /v1?")
         if reply.get("error"):  # some send it with status 200
             raise Retryable(self.one_line(described(reply)))
         usage = reply.get("usage") or sglang_usage(reply)
-        self.budget.answered(usage.get("prompt_tokens"), usage.get("completion_tokens"))
+        counted = usage if isinstance(usage, dict) else {}
+        self.budget.answered(counted.get("prompt_tokens"), counted.get("completion_tokens"))
+        self.check_model(reply.get("model"))
         return reply
+
+    def check_model(self, model: object) -> None:
+        """Raises Stopped where another model answers than at first: its answers belong under another key."""
+        self.model = self.model or model
+        if model and model != self.model:
+            self.budget.close(
+                f"{self.url} answers as {model} now, and as {self.model} before; what was answered before is kept: see "
+                "to the server, or set extract_logits.revision to a name of your own for what it serves now"
+            )
+            self.budget.check()
 
     def one_line(self, said: str) -> str:
         """What a server said, in at most 300 characters and without the key, which some repeat."""

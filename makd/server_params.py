@@ -6,7 +6,7 @@ Up to `max_interval`, what decides a number or how it is read; from `max_attempt
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, model_validator
+from pydantic import AnyHttpUrl, Field, field_validator, model_validator
 
 from makd.params import Block
 
@@ -37,6 +37,13 @@ class ServerParams(Block):
     max_cost_usd: Annotated[float, Field(gt=0)] | None
     usd_per_million_input_tokens: Price | None
     usd_per_million_output_tokens: Price | None
+
+    @field_validator("base_url")
+    @classmethod
+    def without_password(cls, url: AnyHttpUrl) -> AnyHttpUrl:
+        if url.username or url.password:
+            raise ValueError("holds a name or password, which would be printed; the key comes from OPENAI_API_KEY")
+        return url
 
     @model_validator(mode="after")
     def consistent(self) -> "ServerParams":

@@ -140,6 +140,7 @@ class PenaltyProbe:
 
 def served_model(listed: dict[str, Any] | None, model: str) -> dict[str, Any]:
     """What the server's list of models tells about this one, less what changes from start to start."""
-    entries = (listed or {}).get("data") or []
+    entries = (listed or {}).get("data")
+    entries = entries if isinstance(entries, list) else []
     found = next((one for one in entries if isinstance(one, dict) and one.get("id") == model), {})
     return {key: value for key, value in found.items() if key not in ("created", "permission")}

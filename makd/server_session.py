@@ -88,19 +88,25 @@ class ServerSession:
             asking.extra = {}
         wanted = self.mode_name or self.params.logprobs
         is_sglang = wanted == "sglang" or (wanted == "auto" and await self.client.is_sglang())
-        problems = []
+        problems: list[str] = []
+        refused = ""
         for mode in modes(asking, is_sglang=is_sglang):
             if wanted not in ("auto", mode.name):
                 continue
             try:
                 found = await self.try_mode(mode, asking, image)
-            except (Malformed, Refused) as problem:
-                problems.append(f"{mode.name}: the server sent {problem}")
+            except Malformed as problem:
+                problems.append(self.client.one_line(f"{mode.name}: the server sent {problem}"))
+            except Refused as problem:
+                refused = str(problem)
+                problems.append(f"{mode.name}: {problem}")
             except (Failed, Stopped) as error:
                 raise UserError(f"{self.params.base_url} does not answer: {error}") from None
             else:
                 self.mode_name, self.extra = mode.name, dict(asking.extra)
                 return mode, found
+        if len(problems) == 1 and refused:
+            raise UserError(f"{self.params.base_url} refuses a question about a picture: {refused}; docs/servers.md")
         raise UserError(
             f"{self.params.base_url} tells no log-probabilities as extract_logits.server.logprobs: {wanted} wants them "
             f"({'; '.join(problems)}); choose auto, lower top_logprobs, or start the server as docs/servers.md says"
@@ -134,6 +140,18 @@ class ServerSession:
                 self.waited_s += time.perf_counter() - start
         return mode.read(replies)
 
+    async def put_twice(self, mode: Mode, bodies: Sequence[Body]) -> FirstToken:
+        """`put`, and once more where the reply has no numbers.
+
+        Raises:
+            Malformed, Refused, Failed, Stopped: no answer.
+        """
+        try:
+            return await self.put(mode, bodies)
+        except Malformed as error:
+            self.budget.failed(self.client.one_line(f"the server sent {error}"))
+            return await self.put(mode, bodies)
+
     def answers(self, mode: Mode, images: Sequence[str], questions: Sequence[int]) -> list[list[FirstToken]]:
         """Of each picture and question; UNANSWERED where there is none, which `failed` or `refused` then counts.
 
@@ -157,13 +175,18 @@ class ServerSession:
         if self.budget.why_closed is not None:
             return UNANSWERED
         try:
-            return await self.put(mode, mode.bodies(image, question))
+            found = await self.put_twice(mode, mode.bodies(image, question))
         except Stopped:
             return UNANSWERED
         except Refused as error:
             reason, kind = f"the server refuses it: {error}", self.refused
-        except (Failed, Malformed) as error:
-            reason, kind = str(error) if isinstance(error, Failed) else f"the server sent {error}", self.failed
+        except Malformed as error:  # twice, as a filter of contents does: a later run would get the same
+            reason, kind = self.client.one_line(f"the server sent {error}"), self.refused
+        except Failed as error:
+            reason, kind = str(error), self.failed
+        else:
+            self.budget.succeeded()
+            return found
         kind.add(reason)
         self.budget.failed(reason)
         return UNANSWERED

@@ -63,10 +63,11 @@ class Answers:
         return self.p_lo, self.p_hi
 
     def target(self, widest: float) -> Logits:
-        """`p_yes`; where only bounds are known, their middle if they are at most `widest` apart, else NaN."""
+        """`p_yes`; where one logit is told, the bounds' middle if they are at most `widest` apart, else NaN."""
         if self.p_lo is None or self.p_hi is None:
             return self.p_yes
-        narrow = self.p_hi - self.p_lo <= widest  # False where they are NaN
+        told = ~(np.isnan(self.z_yes) & np.isnan(self.z_no))
+        narrow = told & (self.p_hi - self.p_lo <= widest)  # False where they are NaN
         return np.where(narrow, (self.p_lo + self.p_hi) / 2, self.p_yes)
 
     @property

@@ -266,7 +266,7 @@ def main() -> None:
     parser.add_argument("--shard", metavar="i/N", help="be process i of N, from 1 to N; docs/scale.md")
     arguments = vars(parser.parse_args([*dvc_arguments(), *sys.argv[1:]]))
     shard = arguments.pop("shard")
-    share = Share.parse(shard) if shard else None
+    share = None if shard is None else Share.parse(shard)
     extract_logits(Params.load(), Runtime.load(), arguments.pop("estimate"), share, **arguments)
 
 

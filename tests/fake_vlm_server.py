@@ -27,6 +27,7 @@ class Fault:
     body: str = '{"error": {"message": "the engine has died"}}'
     delay_s: float = 0.0
     cut: bool = False  # the connection ends in the middle of the body
+    drip_s: float = 0.0  # between one byte of the body and the next
 
 
 @dataclass
@@ -116,7 +117,7 @@ class FakeVLM:
             await asyncio.sleep(fault.delay_s if fault else self.manners.delay_s)
             if fault is None:
                 return await self.send(writer, *self.answer(path, body))
-            return await self.send(writer, fault.status, fault.body, fault.headers, cut=fault.cut)
+            return await self.send(writer, fault.status, fault.body, fault.headers, cut=fault.cut, drip_s=fault.drip_s)
         finally:
             self.at_once -= 1
 
@@ -127,11 +128,16 @@ class FakeVLM:
         body: str,
         headers: dict[str, str] | None = None,
         cut: bool = False,
+        drip_s: float = 0.0,
     ) -> bool:
         content = body.encode()
         lines = {"Content-Type": "application/json", "Content-Length": str(len(content))} | (headers or {})
         head = f"HTTP/1.1 {status} It is so\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        writer.write(head.encode() + b"\r\n" + (content[: len(content) // 2] if cut else content))
+        writer.write(head.encode() + b"\r\n" + (content[: len(content) // 2] if cut else b"" if drip_s else content))
+        for byte in content if drip_s else b"":
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(drip_s)
         await writer.drain()
         return not cut
 

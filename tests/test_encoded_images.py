@@ -28,6 +28,13 @@ def test_jpeg_is_smaller_the_lower_its_quality() -> None:
     assert len(low) < len(high)
 
 
+def test_jpeg_keeps_the_colours_of_single_pixels() -> None:
+    stripes = np.zeros((16, 16, 3), np.uint8)
+    stripes[:, ::2, 0], stripes[:, 1::2, 2] = 255, 255
+    back = np.asarray(decoded(DataUrls("jpeg", 95, None).inputs(Image.fromarray(stripes)))).astype(int)
+    assert np.abs(back - stripes).mean() < 10
+
+
 def test_a_large_picture_is_made_smaller_and_a_small_one_is_left_alone() -> None:
     reader = DataUrls("png", 95, 50)
     assert decoded(reader.inputs(Image.new("RGB", (100, 40)))).size == (50, 20)

@@ -215,6 +215,18 @@ def test_the_estimate_too_refuses_a_picture_that_has_changed(store: AnswerStore,
         ask_missing(store, wanted, lambda some: FakeScorer(some, [], 10**6), RUNTIME, really=False)
 
 
+def test_a_picture_that_changes_stops_the_run_and_keeps_the_batches_before_it(
+    store: AnswerStore, images: pd.Series
+) -> None:
+    Path(images.iloc[7]).write_bytes(b"changed")
+    every = np.ones(len(images), bool)
+    wanted = Wanted(images, QUESTIONS, [], every, ~every)
+    in_pairs = RUNTIME.model_copy(update={"batch_images": 2})
+    with pytest.raises(UserError, match="has changed since the manifest"):
+        ask_missing(store, wanted, lambda some: FakeScorer(some, [], 10**6), in_pairs)
+    assert store.missing(list(images.index), IDS)[:, 0].tolist() == [False] * 6 + [True] * 4
+
+
 def test_the_estimate_keeps_nothing(store: AnswerStore, images: pd.Series, capsys: pytest.CaptureFixture[str]) -> None:
     every = np.ones(len(images), bool)
     log: list[tuple[int, int]] = []

@@ -77,7 +77,7 @@ def test_bounds_hold_the_truth_whatever_is_left_out() -> None:
         ([("token_id:1", -0.5), ("No", -1.0)], -0.5),
         ([(" Yes", -0.5), ("No", -1.0)], -0.5),
         ([("\u2581Yes", -0.5), ("No", -1.0)], -0.5),
-        ([(" Yes", -0.5), ("Yes", -1.5), ("No", -1.7)], -1.5),  # as it is, before any with a space
+        ([(" Yes", -0.9), ("Yes", -1.5), ("No", -1.7)], -1.5),  # the spelling in which both are told
         ([("Yes", -3.0), ("Yes", -0.5), ("No", -1.7)], -0.5),  # two tokens of one spelling
         ([("yes", -0.5), ("No", -1.0)], NAN),  # another word
     ],
@@ -86,7 +86,51 @@ def test_answers_are_found_by_word_or_id(top: list[tuple[str, float]], z_yes: fl
     np.testing.assert_equal(among_top(top, YES, NO).z_yes, z_yes)
 
 
-@pytest.mark.parametrize("z", [(0.0, 0.0), (0.5, -1.0), (NAN, -1.0)])
+@pytest.mark.parametrize("stray", ["Yes", "yes", "\u2581Yes", "token_id:1"])
+def test_both_answers_are_of_one_spelling(stray: str) -> None:
+    found = among_top([(" Yes", math.log(0.6)), (" No", math.log(0.3)), (stray, -9.0)], YES, NO)
+    assert share(found.z_yes, found.z_no) == pytest.approx(2 / 3)
+    alone = among_top([(" Yes", math.log(0.6)), ("No", math.log(0.1))], YES, NO)
+    assert not alone.exact, "of which neither is the other's alternative"
+    assert (alone.z_yes, alone.p_hi) == (math.log(0.6), 1)
+
+
+def test_a_very_unlikely_answer_is_what_the_server_says() -> None:
+    found = among_top([("Yes", -0.01), ("No", -80.0)], YES, NO)
+    assert (found.z_yes, found.z_no) == (-0.01, -80.0)
+
+
+@pytest.mark.parametrize("z", [NAN, 0.3])
+@pytest.mark.parametrize("token", ["Yes", " No"])
+def test_a_number_of_an_answer_that_is_none_is_no_missing_answer(token: str, z: float) -> None:
+    with pytest.raises(Malformed, match="log-probabilities that are none"):
+        among_top([(token, z), ("The", -1.0), ("Maybe", -2.0)], YES, NO)
+
+
+def test_a_token_told_twice_counts_once_and_one_that_is_not_told_not_at_all() -> None:
+    once = among_top([("Yes", math.log(0.5)), ("The", math.log(0.1)), ("A", NAN)], YES, NO)
+    assert once == among_top([("Yes", math.log(0.5)), *[("The", math.log(0.1))] * 2], YES, NO)
+    assert once.p_lo == pytest.approx(0.5 / 0.6)
+
+
+@pytest.mark.parametrize("rest", [[("No", math.log(0.1))], []])
+def test_more_than_one_in_all_is_no_distribution(rest: list[tuple[str, float]]) -> None:
+    with pytest.raises(Malformed, match=r"sum is 1\.\d+, more than 1"):
+        among_top([("Yes", math.log(0.95)), ("The", math.log(0.06)), *rest], YES, NO)
+
+
+def test_the_first_choice_is_the_one_that_says_so_and_a_null_is_no_number() -> None:
+    def choice(index: int, z: float | None) -> dict[str, object]:
+        first = {"token": "Yes", "logprob": -0.5, "top_logprobs": [{"token": "Yes", "logprob": z}]}
+        return {"index": index, "logprobs": {"content": [first]}}
+
+    assert top_of({"choices": [choice(1, -9.0), choice(0, -0.5)]})[1] == [("Yes", -0.5)]
+    assert math.isnan(top_of({"choices": [choice(0, None)]})[1][0][1])
+    with pytest.raises(Malformed):
+        top_of({"choices": [choice(0, 10**400)]})
+
+
+@pytest.mark.parametrize("z", [(0.0, 0.0), (-0.01, -4.0), (0.5, -1.0), (NAN, -1.0)])
 def test_numbers_that_are_no_distribution_are_refused(z: tuple[float, float]) -> None:
     with pytest.raises(Malformed):
         exact(*z)

@@ -18,6 +18,7 @@ def params(**changed: Any) -> ServerParams:
         ({"base_url": "localhost:8000"}, "base_url"),
         ({"logprob": "auto"}, "Extra inputs"),
         ({"logprobs": "all"}, "'auto', 'token_ids'"),
+        ({"base_url": "http://me:secret@127.0.0.1/v1"}, "holds a name or password"),
         ({"logprobs": "token_ids"}, "needs a tokenizer or token_ids, or choose auto or top_k"),
         ({"logprobs": "allowed_token_ids"}, "needs a tokenizer or token_ids"),
         ({"logprobs": "sglang", "token_ids": [1, 2]}, "sglang needs a tokenizer"),

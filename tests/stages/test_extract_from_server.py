@@ -27,7 +27,7 @@ from makd.store import AnswerStore, store_key
 from makd.store_upkeep import compact, problems
 from stages.extract_logits import Params, extract_logits
 from tests.extract_params import extract_params, extract_paths
-from tests.fake_vlm_server import NO, YES, Fault, Manners, serving
+from tests.fake_vlm_server import NO, YES, Fault, Manners, serving, truth
 from tests.served_model import serving_model
 from tests.server_asking import expected
 
@@ -191,7 +191,10 @@ def test_sglang_is_asked_by_its_own_endpoint_with_the_whole_prompt(tmp_path: Pat
     assert len({body["text"] for body in asked}) == 3
     assert all(body["text"].startswith("<|user|><image>") for body in asked)
     assert asked[0]["sampling_params"] == {"max_new_tokens": 1, "temperature": 0, "repetition_penalty": 1.0}
-    assert pd.read_parquet(files["answers"])["exact"].all()
+    told = pd.read_parquet(files["answers"])
+    assert told["exact"].all()
+    p_yes = {truth(body["image_data"], body["text"]) for body in asked}
+    assert all(min(abs(p - one) for one in p_yes) < 1e-6 for p in told["p_yes"])
 
 
 def test_the_key_holds_what_decides_a_number_and_not_the_address(files: dict[str, Path]) -> None:
@@ -201,8 +204,8 @@ def test_the_key_holds_what_decides_a_number_and_not_the_address(files: dict[str
     same = [key(), key("http://elsewhere/v1"), key(max_attempts=2), key(max_interval=0.5), key(jpeg_quality=50)]
     assert len(set(same)) == 1
     other = [key(logprobs="top_k"), key(image_format="jpeg"), key(image_max_px=100), key(top_logprobs=5)]
-    other += [key(image_format="jpeg", jpeg_quality=50), key(token_ids=[1, 2])]
-    assert len({*same, *other}) == 7
+    other += [key(image_format="jpeg", jpeg_quality=50), key(token_ids=[1, 2]), key(tokenizer="data/tiny_vlm")]
+    assert len({*same, *other}) == 8
 
 
 def test_the_shipped_model_answers_the_same_over_http(tmp_path: Path) -> None:
