@@ -56,7 +56,7 @@ def evaluate_folder(
     student = model if isinstance(model, ShippedStudent) else load_shipped(model, format)
     label_of = dict(labelled_files(student.classes, Path(folder)))
     if not label_of:
-        raise UserError(f"{folder} has no image; expected a folder a class, with pictures in it")
+        raise UserError(f"{folder} has no folder of a class with pictures in it; put them into one named like theirs")
     labels, predicted, bad = [], [], []
     for one in predict(student, list(label_of), progress=progress):
         if one.probabilities is None:

@@ -1,5 +1,6 @@
 """`makd export`: a trained run becomes a folder that needs neither the pipeline nor its data."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -113,8 +114,18 @@ def check_place(to: Path) -> None:
     """Refuse to replace what is no export: a whole folder goes when its place is taken."""
     if not to.exists() or (to.is_dir() and not any(to.iterdir())):
         return
-    if not (to.is_dir() and (to / CONFIG).is_file() and (to / CARD).is_file()) or (to / "history.csv").exists():
+    if not to.is_dir() or not is_export(to):
         raise UserError(f"{to} is there and is no earlier export; give a new folder")
+    if foreign := sorted({path.name for path in to.iterdir()} - {CONFIG, CARD, ASPECTS, *FILES.values()}):
+        raise UserError(f"{to} is an earlier export, but {foreign[0]} is not of it and would go; give a new folder")
+
+
+def is_export(folder: Path) -> bool:
+    """Whether its config.json is one of ours: many models have a file of this name."""
+    try:
+        return "makd" in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def shipped_config(run: TrainedRun, *, aspects: bool) -> ShippedConfig:

@@ -26,7 +26,8 @@ def faithfulness_table(
     Columns: accuracy of `class_head` and of `aspects_alone` (the class under which the student's answers are
     likeliest); `agreement` of the two decisions, over all images and over those on which the class head is right or
     wrong; `supported`, how often the evidence speaks for the predicted class against the class head's second choice;
-    `teacher_alone`, the accuracy of the same rule on the teacher's own answers; `chance`, that of a guess.
+    `teacher_alone`, the accuracy of the same rule on the teacher's own answers, over the images with any (NaN: none
+    has); `chance`, that of a guess.
 
     Args:
         runs: of all `models` and `seeds`.
@@ -42,8 +43,9 @@ def faithfulness_table(
         row: dict[str, Any] = {"model": model}
         for name in MEASURES:
             row |= {name: of_seeds[name].mean(), f"{name}_std": of_seeds[name].std()}
-        by_teacher = log_likelihoods(teacher, means).argmax(axis=1)
-        rows.append(row | {"teacher_alone": share(by_teacher == labels), "chance": 100 / len(means)})
+        answered = ~np.isnan(teacher).all(axis=1)
+        by_teacher = log_likelihoods(teacher[answered], means).argmax(axis=1)
+        rows.append(row | {"teacher_alone": share(by_teacher == labels[answered]), "chance": 100 / len(means)})
     return pd.DataFrame(rows)
 
 

@@ -91,23 +91,32 @@ TABLES: dict[str, tuple[str, str, list[Column]]] = {
     ),
     "faithfulness": (
         "Does the evidence of the aspects go along with the classes?",
-        "Percent of the test images, means over the seeds. The evidence is that of `makd explain`: the likelihood of "
+        "Percent of the test images, means and standard deviation over the seeds. The evidence is that of makd "
+        "explain: the likelihood of "
         "the student's answers under the class means of its teacher's, on the training split. The class outputs never "
         "see it.",
         [
             MODEL,
             percent("class_head", "class outputs right"),
+            percent("class_head_std", "± std"),
             percent(
                 "aspects_alone", "aspects alone right", "the class under which the student's answers are likeliest"
             ),
-            percent("teacher_alone", "the same, teacher", "the same rule on the teacher's own answers"),
-            percent("chance", "chance"),
-            percent("agreement", "decisions agree"),
-            percent("agreement_if_right", "where the classes are right"),
-            percent("agreement_if_wrong", "where they are wrong"),
+            percent("aspects_alone_std", "± std"),
+            percent(
+                "teacher_alone",
+                "teacher's alone right",
+                "the same rule on the answers of the teacher, where it has any",
+            ),
+            percent("chance", "chance of being right"),
+            percent("agreement", "both agree"),
+            percent("agreement_std", "± std"),
+            percent("agreement_if_right", "agree where the classes are right"),
+            percent("agreement_if_wrong", "agree where they are wrong"),
             percent(
                 "supported", "evidence for the prediction", "rather than for the second choice of the class outputs"
             ),
+            percent("supported_std", "± std"),
         ],
     ),
     "questions": (

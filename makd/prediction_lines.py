@@ -19,10 +19,15 @@ def table_lines(predictions: Iterable[Prediction], k: int) -> Iterator[str]:
     first = list(islice(predictions, FIRST_LINES))
     if not first:
         return
-    width, name = max(len(str(one.path)) for one in first), max(map(len, first[0].classes))
+    width, name = max(len(on_a_line(one)) for one in first), max(map(len, first[0].classes))
     for one in chain(first, predictions):
         cells = (f"{label:<{name}} {100 * p:5.1f} %" for label, p in one.top(k))
-        yield f"{one.path!s:<{width}}  {'  '.join(cells)}"
+        yield f"{on_a_line(one):<{width}}  {'  '.join(cells)}"
+
+
+def on_a_line(prediction: Prediction) -> str:
+    """Its path; a name of a file may hold an end of a line."""
+    return str(prediction.path).replace("\r", "\\r").replace("\n", "\\n")
 
 
 def json_lines(predictions: Iterable[Prediction], k: int, questions: Sequence[str] = ()) -> Iterator[str]:
@@ -58,5 +63,5 @@ def csv_lines(predictions: Iterable[Prediction], k: int) -> Iterator[str]:
 
 def csv_line(cells: Sequence[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    csv.writer(text).writerow(cells)  # quotes what holds an end of a line
+    return text.getvalue().removesuffix("\r\n")

@@ -100,8 +100,10 @@ class ServerSession:
             except Refused as problem:
                 refused = str(problem)
                 problems.append(f"{mode.name}: {problem}")
-            except (Failed, Stopped) as error:
+            except Failed as error:
                 raise UserError(f"{self.params.base_url} does not answer: {error}") from None
+            except Stopped as error:
+                raise UserError(str(error)) from None
             else:
                 self.mode_name, self.extra = mode.name, dict(asking.extra)
                 return mode, found

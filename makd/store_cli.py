@@ -79,7 +79,7 @@ def verify(root: Path) -> None:
     for problem in problems(root):
         n_problems += 1
         print(problem, flush=True)
-    print(f"{len(keys(root))} stores, {n_problems or 'no'} problems")
+    print(f"stores: {len(keys(root))}, problems: {n_problems or 'none'}")
     if n_problems:
         sys.exit(1)
 

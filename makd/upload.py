@@ -37,14 +37,18 @@ async def looked_at(request: Request, use: Callable[[Image.Image], T]) -> T:
     """What `use` makes of the picture that the request holds, as RGB.
 
     Raises:
-        HTTPException: 415 for another type than TYPES, 413 for too many bytes or pixels, 400 for no picture.
+        HTTPException: 415 for another type than TYPES, 413 for too many bytes or pixels, 400 for no picture, or
+            one that is too thin.
     """
     kind = format_of(request)
     content = await body_of(request)
 
     def decode_and_use() -> T:
         with ONE_AT_A_TIME:
-            return use(opened(content, kind))
+            try:
+                return use(opened(content, kind))
+            except UnreadablePicture as error:
+                raise HTTPException(400, str(error)) from None
 
     return await run_in_threadpool(decode_and_use)
 
@@ -76,10 +80,10 @@ def opened(content: bytes, kind: str) -> Image.Image:
                 n_pixels = header.width * header.height
         if n_pixels <= MOST_PIXELS:
             return decode_rgb(BytesIO(content), Path("the upload"))
-    except UnreadablePicture as error:
-        raise HTTPException(400, str(error)) from None
+    except UnreadablePicture:
+        raise
     except Image.DecompressionBombError:
         pass
-    except Exception as error:  # Pillow's readers raise nearly every type on broken headers
-        raise HTTPException(400, f"the upload is no {kind} that can be read: {type(error).__name__}") from None
+    except Exception:  # Pillow's readers raise nearly every type on broken headers
+        raise HTTPException(400, f"the upload is no {kind} that can be read; does its Content-Type fit it?") from None
     raise HTTPException(413, f"more than {MOST_PIXELS // 10**6} million pixels; send a smaller picture")

@@ -88,4 +88,4 @@ def test_bad_input_is_one_line(
 
 def test_answers_are_those_of_the_store(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("answers", "verify", monkeypatch=monkeypatch) == 0
-    assert capsys.readouterr().out == "0 stores, no problems\n"
+    assert capsys.readouterr().out == "stores: 0, problems: none\n"

@@ -54,7 +54,7 @@ def test_what_cannot_be_evaluated_is_a_user_error(shipped: Path, photos: Path, t
     with pytest.raises(UserError, match="is not a folder; expected one with a folder a class"):
         evaluate_folder(shipped, tmp_path / "nowhere")
     (tmp_path / "empty/owl").mkdir(parents=True)
-    with pytest.raises(UserError, match="has no image; expected a folder a class"):
+    with pytest.raises(UserError, match="has no folder of a class with pictures"):
         evaluate_folder(shipped, tmp_path / "empty")
     (tmp_path / "empty/owl/bad.png").touch()
     with pytest.raises(UserError, match="not one of 1 images can be read; the first: "):

@@ -184,7 +184,7 @@ def test_the_card_of_a_control_says_so(trained: TrainedProject, tmp_path: Path) 
 def test_an_earlier_export_is_replaced_and_nothing_else_ever(trained: TrainedProject, tmp_path: Path) -> None:
     run, out = trained.run("baseline"), tmp_path / "out"
     export(run, out)
-    (out / "left over").touch()
+    (out / "model.onnx").touch()
     export(run, out)
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     thesis = tmp_path / "thesis"
@@ -195,6 +195,30 @@ def test_an_earlier_export_is_replaced_and_nothing_else_ever(trained: TrainedPro
             export(run, place)
     assert (thesis / "chapter.tex").exists()
     assert (run / "predictions.parquet").exists()
+
+
+def test_a_folder_of_another_model_and_files_of_yours_are_left_alone(trained: TrainedProject, tmp_path: Path) -> None:
+    other = tmp_path / "bert"
+    other.mkdir()
+    for name, text in {"config.json": '{"model_type": "bert"}', "README.md": "x", "pytorch_model.bin": "x"}.items():
+        (other / name).write_text(text)
+    with pytest.raises(UserError, match="is no earlier export"):
+        export(trained.run(), other, data=trained.data)
+    assert len(list(other.iterdir())) == 3
+    mine = export(trained.run(), tmp_path / "mine", data=trained.data)
+    (mine / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"earlier export, but notes\.txt is not of it and would go"):
+        export(trained.run(), mine, data=trained.data)
+    assert (mine / "notes.txt").read_text() == "mine"
+
+
+def test_the_card_names_only_files_that_are_there(trained: TrainedProject, tmp_path: Path) -> None:
+    card = (
+        export(trained.run(), tmp_path / "out", aspects=True, formats=("pt2",), data=trained.data) / "README.md"
+    ).read_text()
+    assert "safetensors" not in card.replace("aspects.safetensors", "")
+    assert "timm.create_model" not in card
+    assert "makd predict this/folder" in card
 
 
 def test_bad_input_is_one_line(trained: TrainedProject, shipped: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from makd.evidence import class_answer_means
+from makd.evidence import class_answer_means, log_likelihoods
 from makd.faithfulness import MEASURES, faithfulness, faithfulness_table, runner_up
 from makd.runs import Run, read_runs
 from tests.made_up_runs import MadeUpRuns
@@ -34,6 +34,22 @@ def test_measures_by_hand() -> None:
         "agreement_if_wrong": 50,
         "supported": 50,  # yes: the first, 0 rather than 1; the last, 1 rather than 2
     }
+
+
+def test_the_teacher_is_measured_where_it_has_answers(tmp_path: Path) -> None:
+    made_up = MadeUpRuns(tmp_path, models=("resnet10t",), seeds=(0,)).write()
+    runs = read_runs(made_up.runs, made_up.images, made_up.models, made_up.seeds)
+    test = (made_up.images["split"] == "test").to_numpy()
+    means = class_answer_means(made_up.p_yes, made_up.images["label"].to_numpy(), made_up.n_classes)
+
+    def alone(teacher: np.ndarray) -> float:
+        return float(faithfulness_table(runs, ("resnet10t",), (0,), means, teacher)["teacher_alone"].iloc[0])
+
+    half = made_up.p_yes[test].copy()
+    half[::2] = np.nan
+    right = log_likelihoods(half[1::2], means).argmax(axis=1) == made_up.images["label"].to_numpy()[test][1::2]
+    assert alone(half) == pytest.approx(100 * right.mean())
+    assert np.isnan(alone(np.full_like(half, np.nan)))
 
 
 def test_a_class_head_that_is_always_right_has_no_agreement_where_it_is_wrong() -> None:

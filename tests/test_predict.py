@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import os
 import shutil
@@ -69,6 +70,20 @@ def test_the_three_ways_to_print(shipped: Path, photos: Path) -> None:
     assert list(rows[0]) == ["path", *(f"{name}_{k}" for k in (1, 2, 3) for name in ("class", "probability")), "error"]
     assert [row["class_1"] for row in rows] == [one.top(1)[0][0] if one.top(1) else "" for one in found]
     assert list(table_lines([found[2]], 2)) == list(csv_lines([], 2)) == []
+
+
+def test_a_line_of_pixels_is_named_and_ends_nothing(shipped: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (60_000, 1)).save(tmp_path / "line.png")
+    Image.new("RGB", (40, 30)).save(tmp_path / "new\nline.png")
+    thin, good = predict(shipped, tmp_path)
+    assert thin.error == f"{tmp_path / 'line.png'}: the picture is 60000 x 1, too thin to be resized; crop it"
+    assert good.probabilities is not None
+    header, *rows = csv.reader(io.StringIO("\n".join(csv_lines([thin, good], 2))))
+    assert [len(row) for row in rows] == [len(header)] * 2
+    assert rows[1][0].endswith("new\nline.png")
+    [line] = table_lines([good], 1)
+    assert "new\\nline.png" in line
+    assert "\n" not in line
 
 
 def test_a_model_or_source_that_is_not_there_is_a_user_error_at_once(shipped: Path, photos: Path) -> None:

@@ -80,6 +80,7 @@ def claims(width: int, height: int) -> bytes:
         (encoded()[:-30], PNG, 400, "the upload cannot be read as a picture"),
         (claims(MOST_PIXELS // 1000 + 1, 1000), PNG, 413, "more than 50 million pixels"),
         (claims(2**20, 2**20), PNG, 413, "more than 50 million pixels"),
+        (encoded(size=(60_000, 1)), PNG, 400, "the picture is 60000 x 1, too thin to be resized"),
     ],
 )
 @pytest.mark.parametrize("path", ["/api/predict", "/api/explain"])

@@ -119,6 +119,7 @@ def test_it_fits_a_phone_and_the_dark(
 
 def test_the_keyboard_is_enough(browser: Browser, address: str, picture: Path, mishaps: list[str]) -> None:
     tab = open_page(browser, address, mishaps)
+    tab.bring_to_front()
     tab.keyboard.press("Tab")
     assert tab.evaluate("document.activeElement.id") == "file"
     assert tab.evaluate("getComputedStyle(document.getElementById('drop')).outlineStyle") == "solid"

@@ -76,7 +76,7 @@ def test_verify_fails_when_a_file_is_bad(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run("verify", monkeypatch=monkeypatch) == 0
-    assert capsys.readouterr().out == "1 stores, no problems\n"
+    assert capsys.readouterr().out == "stores: 1, problems: none\n"
     other = request.getfixturevalue("other")
     assert run("verify", monkeypatch=monkeypatch) == 1
     assert str(other.parts()[0]) in capsys.readouterr().out
