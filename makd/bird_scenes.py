@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -48,11 +48,12 @@ class BirdScenesParams(Block):
     size_min: float = Field(0.35, gt=0, le=1)  # of a bird, in image sides
     size_max: float = Field(0.55, gt=0, le=1)
     variation: float = Field(0.35, ge=0, le=1)  # probability that an individual's mark is drawn anew
+    categories: Literal["genus", "species"] = "genus"  # five, told by colour and shape, or twenty, told by fine marks
 
 
 @dataclass(frozen=True)
 class SceneBird:
-    species: str
+    category: str
     marks: Marks
     pose: Pose
     box: Box
@@ -86,7 +87,7 @@ def render_scenes(root: Path, params: BirdScenesParams, *, workers: int, progres
             scenes = dict(zip(names, shown, strict=True))
         for split in SPLITS:
             of_split = {name: birds for name, birds in scenes.items() if name.startswith(split)}
-            write_json(coco_json(of_split, params.image_px), folder / f"annotations/{split}.json")
+            write_json(coco_json(of_split, params), folder / f"annotations/{split}.json")
         truth = pd.DataFrame(
             [{"path": (draw / name).as_posix(), **facts_of_any(birds)} for name, birds in scenes.items()]
         )
@@ -135,11 +136,16 @@ def placed_birds(params: BirdScenesParams, habitat: Habitat, rng: np.random.Gene
                 tilt=rng.uniform(-0.22, 0.16),
                 left=bool(rng.random() < 0.5),
             )
-            bird = SceneBird(name, marks, pose, box_of(marks, pose, params.image_px))
+            bird = SceneBird(category_of(name, params), marks, pose, box_of(marks, pose, params.image_px))
             if all(overlap(bird.box, other.box) < 0.15 for other in placed) and is_inside(bird.box, params.image_px):
                 placed.append(bird)
                 break
     return placed
+
+
+def category_of(name: str, params: BirdScenesParams) -> str:
+    """Of a species, such as Hill Finch."""
+    return name if params.categories == "species" else name.split()[-1]
 
 
 def paint(bird: Bird, marks: Marks, rng: np.random.Generator) -> None:
@@ -183,15 +189,18 @@ def overlap(one: Box, other: Box) -> float:
     return shared / (one[2] * one[3] + other[2] * other[3] - shared)
 
 
-def coco_json(scenes: dict[str, list[SceneBird]], image_px: int) -> dict[str, Any]:
+def coco_json(scenes: dict[str, list[SceneBird]], params: BirdScenesParams) -> dict[str, Any]:
     """A dataset as COCO's instances_*.json are: ids from 1, file names without the split's folder."""
-    ids = {name: number for number, name in enumerate(sorted(species()), start=1)}
+    names = sorted({category_of(name, params) for name in species()})
+    ids = {name: number for number, name in enumerate(names, start=1)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, (name, birds) in enumerate(scenes.items(), start=1):
-        images.append({"id": image_id, "file_name": Path(name).name, "width": image_px, "height": image_px})
+        images.append(
+            {"id": image_id, "file_name": Path(name).name, "width": params.image_px, "height": params.image_px}
+        )
         for bird in birds:
-            known = {"id": len(annotations) + 1, "image_id": image_id, "category_id": ids[bird.species]}
+            known = {"id": len(annotations) + 1, "image_id": image_id, "category_id": ids[bird.category]}
             area = round(bird.box[2] * bird.box[3], 2)
             annotations.append(known | {"bbox": list(bird.box), "area": area, "iscrowd": 0})
     categories = [{"id": number, "name": name, "supercategory": "bird"} for name, number in ids.items()]

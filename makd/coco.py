@@ -54,7 +54,7 @@ def read_coco(file: Path) -> CocoSet:
         ("coco_id", pictures, "image id"),
     ):
         if (twice := found[column][found[column].duplicated()]).size:
-            raise UserError(f"{file} has the {key} {twice.iloc[0]!r} twice; keep one")
+            raise UserError(f"{file} has the {key} {twice.iloc[0]} twice; keep one")
     check_known(file, boxes["label"], categories["coco_id"], "category_id")
     check_known(file, boxes["coco_id"], pictures["coco_id"], "image_id")
     labels = dict(zip(categories["coco_id"], categories["label"], strict=True))

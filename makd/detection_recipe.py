@@ -15,6 +15,7 @@ AspectFeatures = Literal["c5", "fpn"]
 Pixels = Annotated[int, Field(ge=16)]
 WARMUP_FROM = 0.001
 """Share of the rate with which the warm-up starts; Detectron2's."""
+ALL_LAYERS = 5
 
 
 class DetectorRecipe(Block):
@@ -34,7 +35,7 @@ class DetectorRecipe(Block):
     gamma: float = Field(gt=0, le=1)
     log_every: int = Field(ge=1)  # iterations of a row of history.csv; between two rows nothing is saved
     pretrained: bool  # backbone weights of torchvision; their batch normalisation stays frozen, as is usual
-    trainable_layers: int = Field(ge=0, le=5)  # of the backbone, from its end, where it is pretrained
+    trainable_layers: int = Field(ge=0, le=ALL_LAYERS)  # of a pretrained backbone, from its end; 5: all
     precision: Literal["32-true", "bf16-mixed"]
     anchor_px: tuple[Pixels, Pixels, Pixels, Pixels, Pixels]
     fpn_channels: int = Field(ge=8)
@@ -53,11 +54,6 @@ class DetectorRecipe(Block):
         if self.short_px[-1] > self.long_px:
             raise ValueError(f"short_px {self.short_px[-1]} must not exceed long_px {self.long_px}")
         return self
-
-    @property
-    def layers(self) -> int:
-        """How many layers of the backbone are trained: from scratch, all."""
-        return self.trainable_layers if self.pretrained else 5
 
     def lr_of(self, iteration: int) -> float:
         """The rate of an iteration, counted from 0."""

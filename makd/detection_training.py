@@ -23,7 +23,7 @@ from makd.detectors import Detected, Detector, Trained
 from makd.errors import UserError
 from makd.interrupt import after_this
 from makd.losses import aspect_bce
-from makd.processes import share_of
+from makd.processes import joined, share_of
 from makd.seeding import derived_seed
 from makd.training import History, Row, deterministic_algorithms, in_any_process, resume
 
@@ -82,9 +82,9 @@ def fit_detector(
     """Train `detector` in place, from the checkpoint where there is one, and return a row every `log_every` iterations.
 
     All randomness is derived from the seed and the iteration: the same inputs give the same weights, interrupted or not
-    (bit for bit on a CPU with the same number of threads). Of several processes each takes a part of a batch, and the
-    gradients of their losses are averaged, as Detectron2 does: what is drawn at random (anchors and proposals that
-    count) is then not what one process draws.
+    (bit for bit on a CPU with the same number of threads). Of several processes each takes a part of a batch. The
+    aspect loss is that of the whole batch; the gradients of torchvision's losses are averaged, as Detectron2 does: the
+    anchors and proposals that count, which are drawn at random, are then not those that one process draws.
 
     Raises:
         UserError: the loss is not finite, or a picture cannot be read.
@@ -137,9 +137,10 @@ def train_iterations(
     """Those iterations, and the means of their losses."""
     recipe, fabric = run.recipe, run.fabric
 
-    def load(iteration: int) -> tuple[list[Tensor], list[dict[str, Tensor]], Int64[np.ndarray, " share"]]:
-        rows = share_of(batch_rows(len(pictures), recipe.batch_size, run.seed, iteration), fabric)
-        return *loaded(pictures, rows, flip=recipe.flip, seed=run.seed, iteration=iteration), rows
+    def load(iteration: int) -> tuple[list[Tensor], list[dict[str, Tensor]], Int64[np.ndarray, " batch"]]:
+        rows = batch_rows(len(pictures), recipe.batch_size, run.seed, iteration)
+        mine = share_of(rows, fabric)
+        return *loaded(pictures, mine, flip=recipe.flip, seed=run.seed, iteration=iteration), rows
 
     model.train()
     sums = []
@@ -149,7 +150,8 @@ def train_iterations(
             group["lr"] = recipe.lr_of(iteration)
         images, targets, answers = fabric.to_device((images, targets, torch.from_numpy(p_yes[rows])))
         trained: Trained = model(images, targets)
-        losses = detector_losses(trained.losses, trained.aspect_logits, answers, alpha=run.alpha)
+        aspect_logits = joined(trained.aspect_logits, len(rows), fabric)  # the mean is that of the whole batch
+        losses = detector_losses(trained.losses, aspect_logits, answers, alpha=run.alpha)
         optimizer.zero_grad()
         fabric.backward(losses.total)
         optimizer.step()

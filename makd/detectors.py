@@ -19,11 +19,12 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from makd.detection_recipe import AspectFeatures, DetectorName, DetectorRecipe
+from makd.detection_recipe import ALL_LAYERS, AspectFeatures, DetectorName, DetectorRecipe
 from makd.errors import UserError
 from makd.seeding import derived_seed
 
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
+MOBILENET_STAGES = 6  # all that torchvision can leave to train
 BOX_CELLS = 7  # of a proposal's features, a side
 Pictures = list[Tensor]
 """Float tensors of 3 x height x width in [0, 1], of any sizes."""
@@ -146,15 +147,18 @@ def build_plain(name: DetectorName, n_categories: int, recipe: DetectorRecipe) -
 
 def build_backbone(name: DetectorName, recipe: DetectorRecipe) -> Any:
     """Frozen batch normalisation with pretrained weights, the usual one without, as in torchvision."""
-    build = resnet_fpn_backbone if name.startswith("resnet") else mobilenet_backbone
-    pyramid = {} if name.startswith("resnet") else {"fpn": True}
+    is_resnet = name.startswith("resnet")
+    layers = recipe.trainable_layers if recipe.pretrained else ALL_LAYERS
+    if layers == ALL_LAYERS and not is_resnet:
+        layers = MOBILENET_STAGES
+    build = resnet_fpn_backbone if is_resnet else mobilenet_backbone
     try:
         backbone = build(
             backbone_name=name,
             weights="IMAGENET1K_V1" if recipe.pretrained else None,
             norm_layer=FrozenBatchNorm2d if recipe.pretrained else nn.BatchNorm2d,
-            trainable_layers=recipe.layers,
-            **pyramid,
+            trainable_layers=layers,
+            **({} if is_resnet else {"fpn": True}),
         )
     except OSError as error:  # URLError is one
         raise UserError(
