@@ -8,6 +8,8 @@ import pandas as pd
 
 from makd.answer_files import AnswerTable, plain, read_answer_file
 from makd.errors import UserError
+from makd.extraction_params import ExtractLogitsParams
+from makd.given_answers import no_answers
 
 
 def own_answers(
@@ -30,6 +32,27 @@ def own_answers(
     answers = table.p_yes.set_axis(pd.Index(owners(table, manifest, root, left_out), dtype=object, name=index))
     check_repeats(answers, table)
     return answers[answers.index.notna() & ~answers.index.duplicated()]
+
+
+def answers_to_use(
+    block: ExtractLogitsParams | None, rows: pd.DataFrame, root: Path, left_out: list[str]
+) -> pd.DataFrame:
+    """The user's own answers if they are to be used, else none; says which images and classes have none.
+
+    Raises:
+        UserError: as `own_answers`.
+    """
+    if block is None or block.backend != "table":
+        return no_answers()
+    assert block.table, "ExtractLogitsParams has seen to it"
+    answers = own_answers(block.table, block.table_questions, rows, root, left_out)
+    answered = answers.index[answers.notna().any(axis=1)]
+    without = int((~rows[answers.index.name].isin(answered)).sum())
+    print(f"{block.table}: {answers.shape[1]} questions; {without} of {len(rows)} images have no answers")
+    if lacking := sorted(set(rows["class_name"]) - set(rows["class_name"][rows[answers.index.name].isin(answered)])):
+        named = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+        print(f"{block.table}: no answers for any image of {named}")
+    return answers
 
 
 def owners(table: AnswerTable, manifest: pd.DataFrame, root: Path, left_out: list[str]) -> list[str | None]:

@@ -1,5 +1,6 @@
 """Reading every image once: its content hash, and whether it can be decoded. Remembered by place, size and times."""
 
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import UnidentifiedImageError
 
+from makd.errors import UserError
 from makd.files import cache_dir, main_checkout, write_parquet
 from makd.pictures import UnreadablePicture, decode_rgb, image_id
 from makd.progress import with_progress
@@ -61,6 +63,23 @@ def scan(paths: list[str], *, workers: int, progress: bool) -> pd.DataFrame:
     rows = [(path, memo.get(state), read.get(state, (None, None))[1]) for path, state in states.items()]
     found = pd.DataFrame(rows, columns=["path", "image_id", "error"], dtype=object).set_index("path")
     return found.loc[paths].reset_index()
+
+
+def without_unreadable(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have an image_id; the others are named, with their `path` and `error`.
+
+    Raises:
+        UserError: none has one.
+    """
+    bad = rows[rows["image_id"].isna()]
+    if len(bad):
+        are = "is" if len(bad) == 1 else "are"
+        print(f"{len(bad)} of {len(rows)} files cannot be read and {are} left out:", file=sys.stderr)
+        for path, error in zip(bad["path"], bad["error"], strict=True):
+            print(f"  {path}: {error}", file=sys.stderr)
+    if len(bad) == len(rows):
+        raise UserError(f"none of the {len(rows)} files can be read; the first: {bad['path'].iloc[0]}")
+    return rows[rows["image_id"].notna()].reset_index(drop=True)
 
 
 def state_of(file: Path) -> State:

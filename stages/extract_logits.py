@@ -247,11 +247,12 @@ def ask(
 
 
 def dvc_arguments() -> list[str]:
-    """The arguments that dvc.yaml gives, so that `--estimate` needs no other."""
+    """The arguments that the dvc.yaml of this folder gives, so that `--estimate` needs no other."""
     from ruamel.yaml import YAML
 
     command = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]["extract_logits"]["cmd"]
-    return shlex.split(command)[3:]
+    words = shlex.split(command)
+    return words[words.index("stages.extract_logits") + 1 :]  # what stands before them differs between pipelines
 
 
 def main() -> None:

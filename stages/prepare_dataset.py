@@ -8,31 +8,31 @@ Writes: data/manifest.parquet, data/given_answers.parquet (empty unless `extract
 """
 
 import argparse
-import importlib
 import json
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pandas as pd
 from pydantic import AfterValidator, Field
 
-from makd.answer_owners import own_answers
+from makd.answer_owners import answers_to_use
 from makd.bird_rendering import BirdsParams, render_birds
 from makd.datasets import image_list, imagefolder
 from makd.errors import UserError, one_line_errors
 from makd.extraction_params import ExtractLogitsParams
 from makd.files import cache_dir, read_memo, write_json
-from makd.given_answers import no_answers, write_given
+from makd.given_answers import write_given
 from makd.manifest import SPLITS, write_manifest
-from makd.params import PARAMS_FILE, Block, StageParams, mending, read_params
+from makd.params import PARAMS_FILE, Block, StageParams, mending
 from makd.published_sets import published
 from makd.runtime import Runtime
-from makd.scan import scan
+from makd.scan import scan, without_unreadable
 from makd.splits import cut
+from makd.whole_params import whole_params
 
 if TYPE_CHECKING:
     from makd.recipe import Recipe
@@ -114,36 +114,9 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path, given_a
     print(f"{len(rows)} images of {len(labels)} classes: {counts}")
     if given_answers:
         write_given(
-            given(params.extract_logits, rows, root.parent if params.dataset == "list" else root, left_out),
+            answers_to_use(params.extract_logits, rows, root.parent if params.dataset == "list" else root, left_out),
             given_answers,
         )
-
-
-def given(block: ExtractLogitsParams | None, rows: pd.DataFrame, root: Path, left_out: list[str]) -> pd.DataFrame:
-    """The user's own answers, if they are to be used."""
-    if block is None or block.backend != "table":
-        return no_answers()
-    assert block.table, "ExtractLogitsParams has seen to it"
-    answers = own_answers(block.table, block.table_questions, rows, root, left_out)
-    answered = answers.index[answers.notna().any(axis=1)]
-    without = int((~rows[answers.index.name].isin(answered)).sum())
-    print(f"{block.table}: {answers.shape[1]} questions; {without} of {len(rows)} images have no answers")
-    if lacking := sorted(set(rows["class_name"]) - set(rows["class_name"][rows[answers.index.name].isin(answered)])):
-        named = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
-        print(f"{block.table}: no answers for any image of {named}")
-    return answers
-
-
-def without_unreadable(rows: pd.DataFrame) -> pd.DataFrame:
-    bad = rows[rows["image_id"].isna()]
-    if len(bad):
-        are = "is" if len(bad) == 1 else "are"
-        print(f"{len(bad)} of {len(rows)} files cannot be read and {are} left out:", file=sys.stderr)
-        for path, error in zip(bad["path"], bad["error"], strict=True):
-            print(f"  {path}: {error}", file=sys.stderr)
-    if len(bad) == len(rows):
-        raise UserError(f"none of the {len(rows)} files can be read; the first: {bad['path'].iloc[0]}")
-    return rows[rows["image_id"].notna()].reset_index(drop=True)
 
 
 def split_rows(rows: pd.DataFrame, params: PrepareDatasetParams) -> pd.DataFrame:
@@ -184,23 +157,8 @@ def some(names: "pd.Series | list[str]") -> str:
 
 
 def check_params(path: Path = PARAMS_FILE) -> None:
-    """Every key of params.yaml, whatever stage it is for: a typo must not surface after hours of extraction.
-
-    The one place where a stage looks at the others: at their `Params`, by name.
-    """
-    checked: dict[str, Any] = {}
-    for stage in STAGES:
-        checked = dict(importlib.import_module(f"stages.{stage}").Params.load(path)) | checked  # `report` has no types
-    Runtime.load(path)
-    unknown = sorted(set(read_params(path)) - set(checked) - {"runtime"})
-    if unknown:
-        raise UserError(f"{path}: {some(unknown)}: no such param; {mending(path)}")
-    n_questions, n_candidates = checked["n_questions"], checked["generate_questions"].n_candidates
-    if n_questions > n_candidates and checked["extract_logits"].backend != "table":  # whose questions are its columns
-        raise UserError(
-            f"{path}: n_questions is {n_questions}, but generate_questions.n_candidates is {n_candidates}, and "
-            f"there are no more to choose from; {mending(path)}"
-        )
+    """Every key of params.yaml, whatever stage it is for: a typo must not surface after hours of extraction."""
+    checked = whole_params(STAGES, path)
     kd = checked["kd"]
     if kd.source == "mllm" and "train" not in checked["extract_logits"].zero_shot_splits:
         raise UserError(

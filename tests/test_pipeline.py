@@ -55,7 +55,7 @@ class Checkout:
 
     def restore(self) -> None:
         self.run("git", "checkout", "--quiet", "HEAD", "--", ".")
-        self.run("dvc", "checkout", "--quiet")
+        self.run("dvc", "checkout", "--quiet", "dvc.yaml")  # without a name also of pipelines that never ran, and fails
 
     def path(self, name: str) -> Path:
         return self.folder / name
