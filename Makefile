@@ -16,7 +16,7 @@ repro: .venv/installed  ## run every stage that is out of date
 test: .venv/installed  ## the test suite
 	pytest
 
-test-slow: .venv/installed  ## the pipeline from end to end through DVC, with kill -9 in the middle
+test-slow: .venv/installed  ## the pipelines from end to end through DVC, and what else takes long
 	pytest -m slow
 
 test-ray: .venv-ray/installed  ## the tests that start Ray, with Ray, in an environment of their own

@@ -20,6 +20,7 @@ def trained(processes: int, arm: str, folder: Path) -> dict[str, torch.Tensor]:
     return load_file(out)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("arm", ["makd", "kd"])
 def test_two_processes_give_the_weights_of_one(arm: str, tmp_path: Path) -> None:

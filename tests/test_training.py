@@ -380,6 +380,7 @@ class Oracle:
         return self.scores[rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["kd", "dkd"])
 def test_a_teacher_of_the_classes_is_followed(method: str) -> None:
     wrong = dataclasses.replace(train_set(n_aspects=0), labels=(train_set().labels + 1) % C)

@@ -543,6 +543,7 @@ def test_scores_as_teacher_are_those_of_the_training_images_alone() -> None:
         teach("mllm")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["classifier", "mllm"])
 def test_students_learn_from_the_teacher(source: str) -> None:
     write_scores()

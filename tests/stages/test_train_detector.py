@@ -130,6 +130,7 @@ COMMAND = [
 ]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(own_cache: Path) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": os.fspath(ROOT)}
     command = [sys.executable, "-c", KILLED, *COMMAND, "--out", "out"]

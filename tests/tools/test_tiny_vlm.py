@@ -114,6 +114,7 @@ def test_generating_says_one_word_and_stops(oracle: Oracle, birds: Birds) -> Non
     assert made[-1] == oracle.processor.tokenizer.eos_token_id
 
 
+@pytest.mark.slow
 def test_the_whole_path_makes_a_folder_that_loads_and_describes_itself(tmp_path: Path) -> None:
     report = build(MINUSCULE, tmp_path / "model", lambda _: None)
     assert Oracle(tmp_path / "model").ask(training_birds(1, "other", workers=1), ["Is it?"]).p_yes.shape == (1, 1)
@@ -135,6 +136,7 @@ def test_what_is_folded_in_answers_by_a_product_of_what_is_asked_and_what_is_see
     assert (said == right).float().mean() > 0.99
 
 
+@pytest.mark.slow
 def test_equal_seeds_make_equal_weights() -> None:
     one, other = (train(MINUSCULE, lambda _: None)[0].state_dict() for _ in range(2))
     assert all(torch.equal(one[name], other[name]) for name in one)
