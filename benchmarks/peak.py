@@ -17,7 +17,10 @@ def peak_bytes(model: Path, n_questions: int, size: tuple[int, int]) -> int:
 
 
 def status(field: str) -> int:
-    """A field of /proc/self/status, in bytes."""
+    """A field of /proc/self/status, in bytes.
+
+    VmHWM is the peak of this program; getrusage's ru_maxrss begins at what the process that started it held.
+    """
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) * 1024
 

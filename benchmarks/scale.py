@@ -9,7 +9,6 @@ The figures are those of docs/scale.md. `make bench` runs a thousand and a hundr
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from benchmarks.peak import status
 from makd.answer_tables import write_answers, write_p_yes
 from makd.conversation import WholeImages
 from makd.estimate import Cost
@@ -163,7 +163,7 @@ def main() -> None:
     if arguments.step:
         start = time.perf_counter()
         told = STEPS[arguments.step](arguments.folder)
-        seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        seconds, peak = time.perf_counter() - start, status("VmHWM") // 1024
         print(json.dumps({"seconds": seconds, "peak_gib": peak / 2**20, "told": told}))
         return
     found = measure_sizes(arguments.sizes)

@@ -4,12 +4,12 @@
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.peak import status
 from makd.params import read_params
 from makd.runtime import Runtime
 from stages import evaluate, report
@@ -68,5 +68,5 @@ STEPS: dict[str, Callable[[Path], str]] = {"make": make, "evaluate": evaluate_ru
 if __name__ == "__main__":
     start = time.monotonic()
     print(STEPS[sys.argv[1]](Path(sys.argv[2])))
-    seconds, peak = time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds, peak = time.monotonic() - start, status("VmHWM") // 1024
     print(json.dumps({"seconds": seconds, "peak_kib": peak}))

@@ -4,7 +4,6 @@
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.peak import status
 from makd.answer_tables import import_answers
 from makd.files import cache_dir
 from makd.manifest import read_manifest, write_manifest
@@ -123,5 +123,5 @@ STEPS: dict[str, Callable[[Path], str]] = {
 if __name__ == "__main__":
     start = time.monotonic()
     print(STEPS[sys.argv[1]](Path(sys.argv[2])))
-    seconds, peak = time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds, peak = time.monotonic() - start, status("VmHWM") // 1024
     print(json.dumps({"seconds": seconds, "peak_kib": peak}))

@@ -65,6 +65,7 @@ def test_the_shipped_model_loads_without_a_network(monkeypatch: pytest.MonkeyPat
     assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 6_000_000
 
 
+@pytest.mark.slow
 def test_it_answers_the_sixty_questions(oracle: Oracle, birds: Birds) -> None:
     found, answers = scores(oracle, birds, canonical_questions(), default_instruction())
     assert np.mean([score.accuracy for score in found]) >= 0.97
@@ -72,6 +73,7 @@ def test_it_answers_the_sixty_questions(oracle: Oracle, birds: Birds) -> None:
     assert answers.mass.min() > 0.98
 
 
+@pytest.mark.slow
 def test_it_understands_unseen_words_and_sentences_under_an_unseen_instruction(oracle: Oracle, birds: Birds) -> None:
     questions = [
         *unseen_questions(phrase=True, form=True, count=len(FACTS), rng=np.random.default_rng(3)),
@@ -84,6 +86,7 @@ def test_it_understands_unseen_words_and_sentences_under_an_unseen_instruction(o
     assert np.mean([score.accuracy for score in found]) >= 0.9
 
 
+@pytest.mark.slow
 def test_it_understands_words_and_sentences_that_it_was_never_trained_on(oracle: Oracle, birds: Birds) -> None:
     rng = np.random.default_rng(3)
     kinds = ({"phrase": True, "form": False}, {"phrase": False, "form": True}, {"phrase": True, "form": True})
@@ -123,6 +126,7 @@ def test_the_whole_path_makes_a_folder_that_loads_and_describes_itself(tmp_path:
     assert f"{report.accuracy:.4f}" in card
 
 
+@pytest.mark.slow
 def test_what_is_folded_in_answers_by_a_product_of_what_is_asked_and_what_is_seen() -> None:
     generator = torch.Generator().manual_seed(0)
     topics = torch.randint(N_TOPICS, (3000,), generator=generator)
