@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from makd.answer_reader import AnswerReader, block_images
+from makd.answers import Answers
 from makd.files import parquet_writer, read_in_batches, read_schema
 from makd.given_reader import GivenReader
 from makd.manifest import SCHEMA
-from makd.store import AnswerReader, Answers, AnswerStore, block_images
+from makd.store import AnswerStore
 from makd.store_parts import BOUNDS, LOGITS
 
 Reader = AnswerReader | GivenReader

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from makd.extraction import Answerer
+from makd.answerer import Answerer
 from makd.extraction_params import ExtractLogitsParams
 from makd.prompts import render
 from makd.questions import Question

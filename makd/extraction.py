@@ -6,77 +6,29 @@ cluster (makd/ray_engine.py). All engines ask the same batches, commit the same 
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from jaxtyping import Float
-from PIL import Image
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from makd.conversation import Reader
+from makd.answerer import Answerer, MakeAnswerer, Metered
+from makd.answers import Answers
 from makd.errors import UserError
-from makd.estimate import Cost, Estimate
-from makd.files import write_json
 from makd.interrupt import after_this, ignore_interrupts
-from makd.loading import Loaded, Pictures, good_ones, load
+from makd.loading import Loaded, Pictures
 from makd.progress import progress_bar
 from makd.questions import Question
 from makd.runtime import Runtime
-from makd.scorer import SelfTest
 from makd.shards import Shard, by_pattern, cut, shard_numbers
-from makd.store import Answers, AnswerStore
+from makd.store import AnswerStore
+from makd.trial import print_estimate, run_self_test
 from makd.wanted import Wanted
 
-TEST_IMAGES = 2
-SAMPLE_IMAGES = 4
 ESTIMATED_IMAGES = 256
 """Fewer are asked without saying first how long it takes."""
-REFUSALS = 64
-"""Pictures that a processor may refuse, one after the other, before it is taken to refuse all."""
-LOW_MASS = 0.9
-"""Below this share of the next-token probability, yes and no are not what the model wants to say."""
-
-
-@runtime_checkable
-class Answerer(Protocol):
-    """A model that answers a fixed list of questions: the part of `makd.scorer.Scorer` that is needed here."""
-
-    @property
-    def reader(self) -> Reader: ...
-
-    @property
-    def why_one_by_one(self) -> str | None: ...
-
-    def self_test(self, images: Sequence[Image.Image]) -> SelfTest: ...
-
-    def cost(self, inputs: Any) -> Cost: ...
-
-    def score(self, batch: Sequence[Any]) -> Float[Tensor, "images questions channels"]:
-        """z_yes and z_no; or these, NaN where not told, and the bounds of P(yes): all NaN where nothing was answered.
-
-        Raises:
-            UserError: nothing more can be answered; what was answered before is kept.
-        """
-        ...
-
-
-@runtime_checkable
-class Metered(Protocol):
-    """An answerer elsewhere: what it asks costs money or another machine's time, so it is not asked for an estimate."""
-
-    def estimate(self, images: int) -> str: ...
-
-
-MakeAnswerer = Callable[[list[Question]], Answerer]
-"""Makes who answers some of the questions; called once for each set of them, where the answers are to be given.
-
-For the engine ray it must be picklable, so: an object that knows what to load, and loads it in its first call.
-"""
 
 
 @dataclass(frozen=True)
@@ -210,26 +162,14 @@ def ask_shard(job: Job, answerer: Answerer, shard: Shard, batches: Iterable[Sequ
     unreadable: dict[str, str] = {}
     logits = []
     stopped: UserError | None = None
-    for batch in batches:
-        good, ids = [], []
-        for one in batch:
-            if one.fatal is not None:
-                stopped = UserError(one.fatal)
-                break
-            if one.unreadable is not None:
-                unreadable[path[one.image_id]] = one.unreadable
-            else:
-                ids.append(one.image_id)
-                good.append(one.inputs)
-        if stopped is not None:
-            break
-        if good:
-            try:
-                logits.append(answerer.score(good).numpy())
-            except UserError as error:  # of a server: what it has answered so far is kept
-                stopped = error
-                break
-            image_ids += ids
+    try:
+        for batch in batches:
+            unreadable |= {path[one.image_id]: one.unreadable for one in batch if one.unreadable is not None}
+            if good := readable(batch):
+                logits.append(answerer.score([one.inputs for one in good]).numpy())
+                image_ids += [one.image_id for one in good]
+    except UserError as error:  # what was answered before is kept: it may have cost money
+        stopped = error
     asked = Asked(0, 0, unreadable, None)
     if logits:
         z = np.concatenate(logits)
@@ -240,6 +180,13 @@ def ask_shard(job: Job, answerer: Answerer, shard: Shard, batches: Iterable[Sequ
     if stopped is not None:
         raise stopped
     return asked
+
+
+def readable(batch: Sequence[Loaded]) -> list[Loaded]:
+    """Raises a UserError where a picture is gone or has changed."""
+    if fatal := next((one.fatal for one in batch if one.fatal is not None), None):
+        raise UserError(fatal)
+    return [one for one in batch if one.unreadable is None]
 
 
 def in_batches(shards: Iterable[Shard]) -> list[list[int]]:
@@ -262,49 +209,3 @@ def check_finite(z: npt.NDArray[np.float32], paths: list[str]) -> None:
             f"the model's answers about {paths[int(bad.argmax())]} are not finite; "
             "set extract_logits.dtype to bfloat16 or float32"
         )
-
-
-def run_self_test(scorer: Answerer, images: pd.Series, store: AnswerStore) -> bool:
-    """Refuse to ask anything if the fast way disagrees with the plain one on this model's own prompts.
-
-    What it saw of the first token goes beside the answers, as audit.json. Returns whether there was a picture to try.
-    """
-    # With answers in the store, all that is left may be a few pictures that are refused each time
-    patience = None if store.parts() else REFUSALS
-    pictures = [one.picture for one in islice(good_ones(images, scorer.reader, patience), TEST_IMAGES)]
-    if not pictures:  # nothing will be asked
-        return False
-    if scorer.why_one_by_one is not None:
-        print(f"one forward pass a question: {scorer.why_one_by_one}", flush=True)
-    result = scorer.self_test(pictures)
-    write_json(asdict(result), store.folder / "audit.json")
-    print(
-        f"self-test: max |dq| {result.difference:.1g}, yes and no hold {result.mass:.1%} of the first token", flush=True
-    )
-    if result.mass < LOW_MASS:
-        tokens = ", ".join(f"{token!r} ({count})" for token, count in result.top_tokens.items())
-        print(
-            f"warning: over {result.pairs} questions the model would rather begin with {tokens}; "
-            "are prompt and template right?",
-            flush=True,
-        )
-    return True
-
-
-def print_estimate(scorer: Answerer, images: pd.Series, n_questions: int, workers: int) -> None:
-    """Say what asking will cost, from a few images all over the list."""
-    if isinstance(scorer, Metered):
-        print(f"{n_questions} questions: {scorer.estimate(len(images))}", flush=True)
-        return
-    spread = images.iloc[:: max(1, len(images) // SAMPLE_IMAGES)]
-    start = time.perf_counter()
-    sample = [one.inputs for one in islice(good_ones(spread, scorer.reader), SAMPLE_IMAGES)]
-    if not sample:
-        print(f"no image to try: {load(spread.iloc[0], spread.index[0], scorer.reader).unreadable}", flush=True)
-        return
-    reading = (time.perf_counter() - start) / len(sample)
-    cost = scorer.cost(sample[0])  # also warms up
-    start = time.perf_counter()
-    scorer.score(sample)
-    expected = Estimate(cost, (time.perf_counter() - start) / len(sample), reading)
-    print(f"{n_questions} questions: {expected.line(len(images), workers)}", flush=True)

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from makd.answer_reader import Rows, block_images
+from makd.answers import Answers
 from makd.questions import question_id
-from makd.store import Answers, Rows, block_images
 from makd.store_parts import Logits
 
 

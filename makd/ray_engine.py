@@ -21,12 +21,14 @@ from typing import Any
 
 import pandas as pd
 
+from makd.answerer import Answerer
 from makd.errors import UserError
-from makd.extraction import Answerer, Asked, Job, ask_shard, run_self_test
+from makd.extraction import Asked, Job, ask_shard
 from makd.loading import Loaded, load
 from makd.ray_cluster import cluster, count_actors, gpus_per_actor
 from makd.shards import Shard
 from makd.store import AnswerStore
+from makd.trial import run_self_test
 
 RETRIES = 1
 """Of a shard whose actor dies, before it is left for the next round, and maybe another actor."""

@@ -128,3 +128,14 @@ def questions_in(schema: pa.Schema) -> list[str]:
             got = schema.field(name).type if name in schema.names else "no such column"
             raise ValueError(f"{name} should be {kind}, got {got}")
     return ids
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """The parts in the order of writing."""
+    return sorted(folder.glob("part-*.parquet"), key=lambda path: (part_number(path), path.name))
+
+
+def part_number(path: Path) -> int:
+    """Of part-<number>-<random>.parquet."""
+    number = path.name.split("-")[1]
+    return int(number) if number.isdecimal() else 0

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from makd.answer_reader import AnswerReader, block_images
+from makd.answers import Answers
 from makd.errors import UserError
 from makd.file_lock import held
 from makd.files import sync_folder
-from makd.store import AnswerReader, Answers, AnswerStore, block_images, parts_of, store_key, wrong_key
-from makd.store_parts import Part, Vanished, open_part
+from makd.store import AnswerStore, store_key, wrong_key
+from makd.store_parts import Part, Vanished, open_part, parts_of
 
 KEY = re.compile(r"[0-9a-f]{16}")
 LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}")

@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from makd.answer_reader import AnswerReader
 from makd.errors import UserError
 from makd.questions import Question
-from makd.store import AnswerReader, AnswerStore
+from makd.store import AnswerStore
 
 Mask = npt.NDArray[np.bool_]
 

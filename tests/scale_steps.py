@@ -17,6 +17,7 @@ import torch
 
 from benchmarks.peak import status
 from makd.answer_tables import import_answers
+from makd.answers import Answers
 from makd.files import cache_dir
 from makd.manifest import read_manifest, write_manifest
 from makd.params import read_params
@@ -24,7 +25,7 @@ from makd.provenance import provenance
 from makd.questions import Question, write_questions
 from makd.run_data import answers_of, is_kept, training_targets
 from makd.runtime import Runtime
-from makd.store import Answers, AnswerStore
+from makd.store import AnswerStore
 from makd.store_upkeep import compact, contents
 from makd.targets import AspectTargets
 from stages import extract_logits, train

@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 
 import makd.answer_tables
-import makd.store
+from makd.answer_reader import AnswerReader
 from makd.answer_tables import import_answers, write_answers, write_p_yes
+from makd.answers import Answers
 from makd.aspects import KEY_COLUMNS, question_columns, read_aspects
 from makd.errors import UserError
 from makd.questions import Question
-from makd.store import AnswerReader, Answers, AnswerStore
+from makd.store import AnswerStore
 
 QUESTIONS = [Question(text="Is it big?"), Question(text="Does it sting?")]
 TEXTS = [question.text for question in QUESTIONS]
@@ -102,7 +103,7 @@ def test_blocks_change_no_answer(
     manifest = pd.DataFrame({name: rng.permutation(np.repeat(ids, 2)) for name in KEY_COLUMNS}).assign(label=0)
     reader = store.reader(ids[:15], IDS)
     for name, size in (("whole", 2**16), ("blocks", block)):
-        monkeypatch.setattr(makd.store, "BLOCK_IMAGES", size)
+        monkeypatch.setattr("makd.answer_reader.BLOCK_IMAGES", size)
         monkeypatch.setattr(makd.answer_tables, "IMPORTED_ROWS", size)
         write_p_yes(manifest, TEXTS, reader, tmp_path / f"{name}-aspects")
         write_answers(store.key, [reader], tmp_path / f"{name}-answers")

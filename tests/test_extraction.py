@@ -275,7 +275,7 @@ def test_a_processor_that_refuses_all_pictures_stops_the_run_after_a_few(
     store: AnswerStore, images: pd.Series, monkeypatch: pytest.MonkeyPatch, really: bool
 ) -> None:
     monkeypatch.setattr(FakeReader, "inputs", refuse)
-    monkeypatch.setattr("makd.extraction.REFUSALS", 3)
+    monkeypatch.setattr("makd.trial.REFUSALS", 3)
     every = np.ones(len(images), bool)
     wanted = Wanted(images, QUESTIONS, [], every, ~every)
     with pytest.raises(UserError, match=r"the first 3 pictures are all refused: .*size -5; change extract_logits"):
@@ -287,7 +287,7 @@ def test_pictures_that_were_refused_before_do_not_stop_a_later_run(
 ) -> None:
     ask(store, images[:1], QUESTIONS)
     monkeypatch.setattr(FakeReader, "inputs", refuse)
-    monkeypatch.setattr("makd.extraction.REFUSALS", 3)
+    monkeypatch.setattr("makd.trial.REFUSALS", 3)
     with pytest.raises(UserError, match="none of 9 images can be read"):
         ask(store, images[1:], QUESTIONS)
 

@@ -5,7 +5,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-import makd.store
 from makd.answer_tables import Tables, import_answers, write_given_tables
 from makd.aspects import question_columns, read_aspects
 from makd.errors import UserError
@@ -83,7 +82,7 @@ def test_no_store_takes_them_for_answers_of_its_model(tmp_path: Path) -> None:
 def test_blocks_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "blocks").mkdir()
     whole = tables(tmp_path, BY_CLASS)
-    monkeypatch.setattr(makd.store, "BLOCK_IMAGES", 1)
+    monkeypatch.setattr("makd.answer_reader.BLOCK_IMAGES", 1)
     pieces = tables(tmp_path / "blocks", BY_CLASS)
     assert pq.read_table(pieces.aspects).equals(pq.read_table(whole.aspects))
     assert pd.read_parquet(pieces.answers).astype(object).equals(pd.read_parquet(whole.answers).astype(object))

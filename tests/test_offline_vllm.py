@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from makd.answerer import Answerer
 from makd.encoded_images import DataUrls
 from makd.errors import UserError
-from makd.extraction import Answerer
 from makd.extraction_params import ExtractLogitsParams
 from makd.offline_vllm import VllmAnswerer, VllmEngine
 from makd.params import read_params

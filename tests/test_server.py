@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import makd.server_client
+from makd.answerer import Answerer, Metered
 from makd.errors import UserError
-from makd.extraction import Answerer, Metered
 from makd.server import Server
 from makd.server_budget import Budget, Stopped
 from tests.fake_vlm_server import Fault, Manners

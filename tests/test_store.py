@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import makd.store
 import makd.store_parts
+from makd.answers import Answers
 from makd.errors import UserError
-from makd.store import Answers, AnswerStore, part_number, store_key
-from makd.store_parts import Part
+from makd.store import AnswerStore, store_key
+from makd.store_parts import Part, part_number
 from makd.store_upkeep import compact, problems, remove_store, unused_days
 from tests.lock_holder import holding
 
@@ -103,7 +103,7 @@ def test_what_is_missing_is_known_without_the_logits(store: AnswerStore) -> None
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of two images, and row groups of three."""
-    monkeypatch.setattr(makd.store, "BLOCK_IMAGES", 2)
+    monkeypatch.setattr("makd.answer_reader.BLOCK_IMAGES", 2)
     monkeypatch.setattr(makd.store_parts, "ROW_GROUP_ANSWERS", 6)
 
 
@@ -145,7 +145,7 @@ def test_a_reader_lists_anew_when_parts_vanish_meanwhile(store: AnswerStore, mon
     store.add(["a"], ["p"], answers([1]))
     gone = store.folder / "part-000000-gone.parquet"
     listings = [[gone, *store.parts()], store.parts()]
-    monkeypatch.setattr(makd.store, "parts_of", lambda folder: listings.pop(0))
+    monkeypatch.setattr("makd.answer_reader.parts_of", lambda folder: listings.pop(0))
     assert store.reader(["a"], ["p"]).read(np.array([0])).z_yes[0, 0] == 1
     assert not listings
 
@@ -313,7 +313,7 @@ def test_a_block_opens_the_parts_that_hold_its_images_and_no_other(
         opened.append(path)
         return open_part(path)
 
-    monkeypatch.setattr("makd.store.open_part", noted)
+    monkeypatch.setattr("makd.answer_reader.open_part", noted)
     assert reader.read(np.array([4, -1, 5, 7])).z_yes[[0, 2, 3], 0].tolist() == [4, 5, 7]
     assert [part_number(path) for path in opened] == [1, 2]
     assert reader.read(np.array([-1])).missing.all()

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from makd.store import Answers, AnswerStore
+from makd.answers import Answers
+from makd.store import AnswerStore
 from makd.store_cli import answers, size_of
 from tests.lock_holder import holding
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import makd.store
+from makd.answers import Answers
 from makd.errors import UserError
 from makd.extraction_speed import Speed, keep_speed, kept_speed
-from makd.store import Answers, AnswerStore, parts_of
-from makd.store_parts import write_part
+from makd.store import AnswerStore
+from makd.store_parts import parts_of, write_part
 from makd.store_upkeep import (
     Contents,
     compact,
@@ -82,7 +82,7 @@ def test_compaction_keeps_every_answer(store: AnswerStore) -> None:
 
 
 def test_compacted_parts_are_of_a_size_and_left_alone(store: AnswerStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(makd.store, "BLOCK_IMAGES", 5)
+    monkeypatch.setattr("makd.answer_reader.BLOCK_IMAGES", 5)
     assert compact(root(store), store.key) == (7, 3)
     before = store.parts()
     assert compact(root(store), store.key) == (3, 3)
@@ -102,7 +102,7 @@ class Killed(BaseException):
 
 def test_compaction_may_die_at_every_point(store: AnswerStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """It dies before the first, the second, ... change to the folder, until it gets through."""
-    monkeypatch.setattr(makd.store, "BLOCK_IMAGES", 5)
+    monkeypatch.setattr("makd.answer_reader.BLOCK_IMAGES", 5)
     deaths = 0
     while True:
         with monkeypatch.context() as patch:
@@ -304,7 +304,7 @@ def test_what_is_read_or_written_is_not_unused(store: AnswerStore) -> None:
 
 
 def test_the_end_of_a_compaction_is_on_the_disk(store: AnswerStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(makd.store, "BLOCK_IMAGES", 5)
+    monkeypatch.setattr("makd.answer_reader.BLOCK_IMAGES", 5)
     log: list[list[Path]] = []
     monkeypatch.setattr("makd.store_upkeep.sync_folder", lambda folder: log.append(parts_of(folder)))
     compact(root(store), store.key)

@@ -9,6 +9,7 @@ import pytest
 
 import makd.scorer
 import makd.vlm
+from makd.answers import Answers
 from makd.errors import UserError
 from makd.files import cache_dir, write_json
 from makd.given_answers import write_given
@@ -19,7 +20,7 @@ from makd.pictures import image_id
 from makd.provenance import provenance
 from makd.question_selection import rank_by_information
 from makd.questions import Question, read_prompt, read_questions, write_questions
-from makd.store import Answers, AnswerStore
+from makd.store import AnswerStore
 from stages.prepare_dataset import check_params
 from stages.select_questions import Params, Ranking, select_questions
 from tests.fake_extraction import QUESTIONS as ASKED
