@@ -44,6 +44,18 @@ def asked_questions(path: Path) -> list[str]:
     return question_columns(schema.empty_table().to_pandas())  # as pandas sees them: an index is none
 
 
+def questions_in_use(path: Path, n_questions: int) -> list[str]:
+    """`asked_questions`, of which there must be as many as the params say.
+
+    Raises:
+        UserError: more, or fewer.
+    """
+    questions = asked_questions(path)
+    if len(questions) != n_questions:
+        raise UserError(f"{path} has {len(questions)} questions, n_questions is {n_questions}; {MENDING}")
+    return questions
+
+
 def p_yes_matrix(path: Path, image_ids: pd.Series) -> PYes:
     """P(yes) of the images, shape (images, Q), in [0, 1] or NaN, in the order of `image_ids`.
 

@@ -11,7 +11,8 @@ from makd.coco_metrics import MEASURES, AveragePrecision
 from makd.metrics import mean_and_std
 from makd.report_metrics import agreement_metrics, rounded
 from makd.runs import ARMS
-from makd.tables import plus_minus
+from makd.tables import agreement_table as table_of_agreements
+from makd.tables import markdown, plus_minus
 
 
 class RunKey(NamedTuple):
@@ -43,17 +44,11 @@ def ap_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 def ap_markdown(table: pd.DataFrame) -> str:
     """The AP table, mean ± standard deviation over the seeds."""
-    header = ["model", "arm", *MEASURES]
     rows = [
         [row["model"], row["arm"], *cells_of(row, "+" if row["arm"] == "gap" else "")]
         for row in table.to_dict("records")
     ]
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *rows]
-    text = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
-    ]
-    return "\n".join(text) + "\n"
+    return markdown([["model", "arm", *MEASURES], *rows])
 
 
 def cells_of(row: dict[str, Any], sign: str) -> list[str]:
@@ -80,13 +75,8 @@ def agreement_table(
 
     `teacher_auc` is NaN where the truth is not known.
     """
-    tables = []
-    for model, of_seeds in agreements.items():
-        measures = ("answers", "auc", "spearman", "brier", "kl_nats", "abs_diff")
-        columns = {name: np.mean([getattr(one, name) for one in of_seeds], axis=0) for name in measures}
-        columns["answers"] = columns["answers"].astype(int)
-        tables.append(pd.DataFrame({"model": model, "question": questions, **columns, "teacher_auc": teacher_auc}))
-    return pd.concat(tables, ignore_index=True)
+    table = table_of_agreements(agreements, questions).drop(columns="rank")
+    return table.assign(teacher_auc=np.tile(teacher_auc, len(agreements)))
 
 
 def detection_metrics(

@@ -25,7 +25,7 @@ from makd.interrupt import after_this
 from makd.losses import aspect_bce
 from makd.processes import joined, share_of
 from makd.seeding import derived_seed
-from makd.training import History, Row, deterministic_algorithms, in_any_process, resume
+from makd.training import History, Row, deterministic_algorithms, in_any_process, keep, resume
 
 CODE_VERSION = 1  # raise it when a change makes the checkpoint of a half-trained detector worthless
 
@@ -112,8 +112,7 @@ def fit_detector(
             done = upto
             stop = in_any_process(interrupted, run.fabric)
             if run.fabric.is_global_zero:
-                state = {"student": detector.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
-                checkpoint.save(state, now=stop or done == recipe.iterations)
+                keep(checkpoint, detector, optimizer, history, now=stop or done == recipe.iterations)
                 log(row)
             if stop:
                 raise KeyboardInterrupt

@@ -26,6 +26,7 @@ from makd.shipped import ASPECTS, FILES, Format, load_shipped
 from makd.shipped_config import CONFIG, MakdPart, PretrainedCfg, ShippedConfig, crop_share
 from makd.source_state import source_commit
 from makd.students import find_classifier, timm_config
+from makd.tensors import contiguous
 from makd.trained_run import TrainedRun, open_run
 
 CARD = "README.md"
@@ -167,11 +168,6 @@ def aspect_tensors(run: TrainedRun, means: Float32[np.ndarray, "classes aspects"
     n_classes = len(run.config.classes)
     tensors = {"weight": head.weight[n_classes:], "class_means": torch.from_numpy(means)}
     return tensors | ({} if head.bias is None else {"bias": head.bias[n_classes:]})
-
-
-def contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As safetensors wants them."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def check_images(run: TrainedRun, config: ShippedConfig, data: Path) -> tuple[UInt8[Tensor, "images 3 px px"], str]:

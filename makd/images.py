@@ -17,7 +17,10 @@ from PIL import Image
 from torchvision.transforms.v2 import functional
 
 from makd.picture_cache import AnyArray, ArrayOf, decoded_once
-from makd.pictures import load_rgb_of
+from makd.pictures import UnreadablePicture, load_rgb_of
+
+MOST_PIXELS = 50_000_000
+"""Of what a picture is resized to, before its centre is cut out."""
 
 
 class PictureFile(NamedTuple):
@@ -63,14 +66,29 @@ def evaluation_pictures(
 
     def decode(pixels: AnyArray) -> None:
         def store(row: int) -> None:
-            picture = functional.resize(load_rgb_of(*files[row]), [resize_px])
-            pixels[row] = channels_first(functional.center_crop(picture, [image_px]))
+            picture, name = load_rgb_of(*files[row]), files[row].path
+            pixels[row] = centre_pixels(picture, resize_px=resize_px, image_px=image_px, name=name)
 
         for_each(store, len(files), workers)
 
     arrays = {"pixels": pixels_of(len(files), image_px)}
     [pixels] = decoded_once(["centred", resize_px, image_px, *ids_of(files)], arrays, decode)
     return pixels
+
+
+def centre_pixels(
+    picture: Image.Image, *, resize_px: int, image_px: int, name: object = "the picture"
+) -> UInt8[np.ndarray, "3 px px"]:
+    """The centre square of side `image_px` of an RGB picture, called `name`, whose shorter side is made `resize_px`.
+
+    Raises:
+        UnreadablePicture: so thin that it would be resized to more than MOST_PIXELS: a file of a few hundred bytes can
+            claim to be a line of millions.
+    """
+    width, height = picture.size
+    if resize_px**2 * max(width, height) / min(width, height) > MOST_PIXELS:
+        raise UnreadablePicture(f"{name} is {width} x {height}, too thin to be resized; crop it")
+    return channels_first(functional.center_crop(functional.resize(picture, [resize_px]), [image_px]))
 
 
 def pixels_of(n: int, px: int) -> ArrayOf:

@@ -94,14 +94,18 @@ class TopK:
         return among_top(top_of(replies[0])[1], *self.spellings)
 
 
-class TokenIds:
-    """Both answers by their ids, in one request."""
-
-    name, path = "token_ids", CHAT
+class ByIds:
+    """A mode that needs the ids of the two answers."""
 
     def __init__(self, asking: Asking) -> None:
         assert asking.ids is not None
         self.asking, self.ids = asking, asking.ids
+
+
+class TokenIds(ByIds):
+    """Both answers by their ids, in one request."""
+
+    name, path = "token_ids", CHAT
 
     def bodies(self, image: str, question: int) -> list[Body]:
         fields = {"logprob_token_ids": list(self.ids), "return_tokens_as_token_ids": True}
@@ -119,14 +123,10 @@ class TokenIds:
         return exact(z_yes, z_no)
 
 
-class AllowedTokenIds:
+class AllowedTokenIds(ByIds):
     """One answer a request: the token that alone is allowed is sampled, and its raw log-probability is told."""
 
     name, path = "allowed_token_ids", CHAT
-
-    def __init__(self, asking: Asking) -> None:
-        assert asking.ids is not None
-        self.asking, self.ids = asking, asking.ids
 
     def bodies(self, image: str, question: int) -> list[Body]:
         message = self.asking.messages[question]
@@ -143,15 +143,15 @@ class AllowedTokenIds:
         return exact(*z)  # processed_logprobs gives 0 for both, which is no distribution
 
 
-class SGLang:
+class SGLang(ByIds):
     """SGLang's own endpoint; it wants the whole prompt, with the model's placeholder for the picture."""
 
     name, path = "sglang", GENERATE
 
     def __init__(self, asking: Asking) -> None:
-        assert asking.ids is not None
+        super().__init__(asking)
         assert asking.prompts is not None
-        self.asking, self.ids, self.prompts = asking, asking.ids, asking.prompts
+        self.prompts = asking.prompts
 
     def bodies(self, image: str, question: int) -> list[Body]:
         sampling = {"max_new_tokens": 1, "temperature": 0} | {

@@ -95,13 +95,9 @@ def decoded_ahead(files: Iterable[Path], config: ShippedConfig, *, ahead: int) -
 
     def decode(path: Path) -> Decoded:
         try:
-            picture = load_rgb(path)
+            return student_pixels(load_rgb(path), config, path)
         except UserError as error:
             return error
-        try:
-            return student_pixels(picture, config)
-        except UserError as error:
-            return UserError(f"{path}: {error}")
 
     waiting: deque[Future[Decoded]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -72,6 +72,11 @@ def accuracy_markdown(table: pd.DataFrame) -> str:
         )
     shown = [True, with_zero_shot, True, True, True, True, with_paper]
     rows = [[cell for cell, show in zip(row, shown, strict=True) if show] for row in rows]
+    return markdown(rows)
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A table, aligned; the first row is its head."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows

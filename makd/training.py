@@ -114,8 +114,7 @@ def fit(
             history.append(row)
             stop = in_any_process(interrupted, run.fabric)
             if run.fabric.is_global_zero:
-                state = {"student": student.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
-                checkpoint.save(state, now=stop or epoch + 1 == run.recipe.epochs)
+                keep(checkpoint, student, optimizer, history, now=stop or epoch + 1 == run.recipe.epochs)
                 log(row)
                 progress.epoch_done(
                     class_loss=row["train_class_loss"],
@@ -150,6 +149,12 @@ def sgd(student: nn.Module, recipe: Recipe) -> Optimizer:
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
     )
+
+
+def keep(checkpoint: Checkpoint, student: nn.Module, optimizer: Optimizer, history: History, *, now: bool) -> None:
+    """Save what `resume` loads; without `now`, not more often than a checkpoint is saved."""
+    state = {"student": student.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
+    checkpoint.save(state, now=now)
 
 
 def resume(checkpoint: Checkpoint, student: nn.Module, optimizer: Optimizer) -> History:

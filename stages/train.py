@@ -68,6 +68,7 @@ def train(
     import pandas as pd
     import torch
 
+    from makd.aspects import questions_in_use
     from makd.checkpoints import Checkpoint
     from makd.class_teacher import load_teacher
     from makd.epoch_progress import EpochProgress
@@ -79,7 +80,7 @@ def train(
     from makd.training import Run, fit, make_fabric, predict
 
     rows = read_manifest(manifest)
-    questions = read_questions(aspects, params)
+    questions = questions_in_use(aspects, params.n_questions) if aspects and isinstance(params, Params) else []
     classes, recipe = class_names(rows), params.train
     model_args = recipe.args_of(model)
     student = build_student(
@@ -142,22 +143,6 @@ def train_teacher(
         write_json({"source": params.kd.source}, folder / "config.json")
         if params.kd.source == "mllm":
             write_parquet(training_scores(zero_shot), folder / SCORES)
-
-
-def read_questions(aspects: Path | None, params: BaselineParams) -> list[str]:
-    """The questions of the aspect table; the baseline has none."""
-    from makd.aspects import asked_questions
-
-    if aspects is None:
-        return []
-    questions = asked_questions(aspects)
-    assert isinstance(params, Params)
-    if len(questions) != params.n_questions:
-        raise UserError(
-            f"{aspects} has {len(questions)} questions, n_questions is {params.n_questions}; "
-            f"run: dvc repro extract_logits"
-        )
-    return questions
 
 
 def describe_run(

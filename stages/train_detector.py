@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pydantic import Field
 
 from makd.detection_recipe import AspectFeatures, DetectorName, DetectorRecipe
-from makd.errors import UserError, one_line_errors
+from makd.errors import one_line_errors
 from makd.files import whole_folder, write_json, write_parquet
 from makd.params import StageParams
 from makd.runtime import Runtime
@@ -64,6 +64,7 @@ def train_detector(
     import pandas as pd
     from safetensors.torch import save_file
 
+    from makd.aspects import questions_in_use
     from makd.checkpoints import Checkpoint
     from makd.coco import write_results
     from makd.detection_pictures import boxed_pictures
@@ -72,10 +73,11 @@ def train_detector(
     from makd.detection_training import DetectorRun, detect, fit_detector
     from makd.detectors import build_detector, plain_state
     from makd.live import live_metrics
+    from makd.tensors import contiguous
     from makd.training import make_fabric
 
     recipe, found = params.train_detector, read_set(pictures, boxes, categories)
-    questions = read_questions(aspects, params)
+    questions = questions_in_use(aspects, params.n_questions) if aspects and isinstance(params, Params) else []
     training, test = (boxed_pictures(found.of(split)) for split in ("train", "test"))
     if not recipe.empty_pictures:
         training = [picture for picture in training if len(picture.labels)]
@@ -113,30 +115,14 @@ def train_detector(
 
     detected = detect(detector, test, fabric, workers=runtime.workers)
     with whole_folder(out) as folder:
-        save_file(cpu_copy(plain_state(detector)), folder / "model.safetensors")
+        save_file(contiguous(plain_state(detector)), folder / "model.safetensors")
         write_json(config, folder / "config.json")
         pd.DataFrame(history).to_csv(folder / "history.csv", index=False, float_format="%.6g", lineterminator="\n")
         write_results(detection_rows(detected.detections, test, found.categories), folder / "detections.json")
         if detector.aspect_head is not None:
-            save_file(cpu_copy(detector.aspect_head.state_dict()), folder / "aspect_head.safetensors")
+            save_file(contiguous(detector.aspect_head.state_dict()), folder / "aspect_head.safetensors")
             write_p_yes(test, detected.aspect_logits.sigmoid().numpy(), questions, folder / "aspects.parquet")
     checkpoint.delete()
-
-
-def read_questions(aspects: Path | None, params: BaselineParams) -> list[str]:
-    """The questions of the aspect table; the baseline has none."""
-    from makd.aspects import asked_questions
-
-    if aspects is None:
-        return []
-    questions = asked_questions(aspects)
-    assert isinstance(params, Params)
-    if len(questions) != params.n_questions:
-        raise UserError(
-            f"{aspects} has {len(questions)} questions, n_questions is {params.n_questions}; "
-            "run: dvc repro extract_logits"
-        )
-    return questions
 
 
 def targets_of(
@@ -153,10 +139,6 @@ def targets_of(
     rows = read_manifest(manifest).drop_duplicates("image_id").set_index("image_id", drop=False)
     rows = rows.loc[[picture.image_id for picture in training]]
     return training_targets(rows, aspects, params.aspect_targets, seed)
-
-
-def cpu_copy(state: "dict[str, Any]") -> "dict[str, Any]":
-    return {name: values.detach().cpu().contiguous() for name, values in state.items()}
 
 
 def write_p_yes(pictures: "list[BoxedPicture]", p_yes: "np.ndarray", questions: list[str], path: Path) -> None:

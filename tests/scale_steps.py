@@ -18,6 +18,7 @@ import torch
 from benchmarks.peak import status
 from makd.answer_tables import import_answers
 from makd.answers import Answers
+from makd.aspects import questions_in_use
 from makd.files import cache_dir
 from makd.manifest import read_manifest, write_manifest
 from makd.params import read_params
@@ -90,7 +91,7 @@ def read_targets(folder: Path, kind: AspectTargets) -> str:
     params = train.Params.model_validate(known | dials)
     aspects = folder / "aspects.parquet"
     rows = read_manifest(folder / "manifest.parquet")
-    assert train.read_questions(aspects, params) == [question.text for question in QUESTIONS]
+    assert questions_in_use(aspects, N_QUESTIONS) == [question.text for question in QUESTIONS]
     split = {name: rows[rows["split"] == name] for name in ("train", "val", "test")}
     kept = split["train"][is_kept(split["train"], params.train_fraction, seed=0)]
     targets = torch.from_numpy(training_targets(kept, aspects, params.aspect_targets, seed=0))

@@ -40,6 +40,14 @@ def test_evaluation_is_torchvisions_resize_and_centre_crop(paths: list[Path], re
     assert torch.equal(torch.from_numpy(got), torch.stack(expected))
 
 
+def test_a_line_of_pixels_is_named_and_not_resized(tmp_path: Path) -> None:
+    line = tmp_path / "line.png"
+    Image.new("RGB", (1, 60_000)).save(line)
+    with pytest.raises(UserError, match=r"line\.png is 1 x 60000, too thin to be resized"):
+        evaluation_pictures(files([line]), resize_px=64, image_px=64, workers=0)
+    assert training_pictures(files([line]), stored_px=32, workers=0).pixels.shape == (1, 3, 32, 32)
+
+
 def test_square_of_the_right_size_loses_nothing(paths: list[Path]) -> None:
     original = np.asarray(Image.open(paths[0])).transpose(2, 0, 1)
     np.testing.assert_array_equal(training_pictures(files(paths[:1]), stored_px=64, workers=0).pixels[0], original)

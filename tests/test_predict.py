@@ -76,7 +76,7 @@ def test_a_line_of_pixels_is_named_and_ends_nothing(shipped: Path, tmp_path: Pat
     Image.new("RGB", (60_000, 1)).save(tmp_path / "line.png")
     Image.new("RGB", (40, 30)).save(tmp_path / "new\nline.png")
     thin, good = predict(shipped, tmp_path)
-    assert thin.error == f"{tmp_path / 'line.png'}: the picture is 60000 x 1, too thin to be resized; crop it"
+    assert thin.error == f"{tmp_path / 'line.png'} is 60000 x 1, too thin to be resized; crop it"
     assert good.probabilities is not None
     header, *rows = csv.reader(io.StringIO("\n".join(csv_lines([thin, good], 2))))
     assert [len(row) for row in rows] == [len(header)] * 2
