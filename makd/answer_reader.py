@@ -50,10 +50,11 @@ class AnswerReader:
             try:
                 for path in parts_of(self.folder):
                     with open_part(path) as part:
-                        self.bounded |= len(part.columns) > len(LOGITS)
                         among = self.image_ids.get_indexer(part.image_ids()).astype(np.int32)
+                        has_bounds = len(part.columns) > len(LOGITS)
                     if (among >= 0).any():
                         contents[path] = among
+                        self.bounded |= has_bounds
                 break
             except Vanished:
                 wait_for_compaction()

@@ -1,4 +1,4 @@
-"""What asking will cost, in words; makd/extraction.py measures it on a few images."""
+"""What asking will cost, in words; makd/trial.py measures it on a few images."""
 
 from dataclasses import dataclass
 

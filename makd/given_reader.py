@@ -29,7 +29,7 @@ class WithoutLogits(Answers):
 
 
 class GivenReader:
-    """Given answers about some images, a block at a time, as `makd.store.AnswerReader` reads those of a store.
+    """Given answers about some images, a block at a time, as `makd.answer_reader.AnswerReader` reads those of a store.
 
     Args:
         answers: as makd/given_answers.py describes them.

@@ -62,7 +62,7 @@ class VllmEngine:
 
 
 class VllmAnswerer:
-    """An `Answerer` (makd/extraction.py) with vLLM's engine.
+    """An `Answerer` (makd/answerer.py) with vLLM's engine.
 
     Raises:
         UserError: an answer that is not one token behind the prompts.
@@ -98,7 +98,7 @@ class VllmAnswerer:
         return SelfTest(difference, len(answers), sum(masses) / len(masses), min(masses), top)
 
     def cost(self, inputs: Any) -> Cost:
-        """Tokens of all prompts, each with its picture's; the engine tells no FLOPs."""
+        """Tokens of all prompts, without the picture's, which the engine alone knows; it tells no FLOPs."""
         tokenizer = self.engine.processor.tokenizer
         return Cost(sum(len(tokenizer(prompt)["input_ids"]) for prompt in self.prompts), 0)
 
@@ -118,7 +118,13 @@ class VllmAnswerer:
         ]
         if not requests:
             return []
-        outputs = self.engine.llm.generate(requests, self.sampling, use_tqdm=False)
+        try:
+            outputs = self.engine.llm.generate(requests, self.sampling, use_tqdm=False)
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"vllm stopped at one of these questions: {reason}; what it answered before is kept"
+            ) from None
         found = []
         for output in outputs:
             told = output.outputs[0].logprobs[0]

@@ -21,7 +21,7 @@ class Runtime(Block):
     ray_actors: Annotated[int, Field(ge=1)] | None = None  # copies of the model; None: as many as the GPUs allow
     ray_gpus_per_actor: float = Field(1.0, gt=0)  # above 1 with device_map; below, several share a GPU
     processes: int = Field(1, ge=1)  # that train one student together
-    requests: int = Field(8, ge=1)  # that a language model's server gets at a time, of those about classes
+    requests: int = Field(8, ge=1)  # that a language model's server gets at a time
     progress: bool = True
 
     @classmethod

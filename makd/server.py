@@ -92,7 +92,7 @@ class Server:
 
 
 class ServerAnswerer:
-    """An `Answerer` (makd/extraction.py) over HTTP.
+    """An `Answerer` (makd/answerer.py) over HTTP.
 
     Attributes:
         why_one_by_one: None: whether the server reads a picture once is up to its prefix cache.

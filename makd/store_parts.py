@@ -1,6 +1,6 @@
 """A part of the answer store: a row an image; z_yes and z_no are lists over the part's questions.
 
-Where a model tells no more than an interval of P(yes), so are p_lo and p_hi (`makd.store.Answers`).
+Where a model tells no more than an interval of P(yes), so are p_lo and p_hi (`makd.answers.Answers`).
 
 The ids of the questions are in the file's metadata. Its pages have checksums: a flipped bit is no answer.
 """

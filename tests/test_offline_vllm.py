@@ -99,6 +99,15 @@ def test_an_engine_that_does_not_tell_both_is_refused(answerer: VllmAnswerer, mo
         answerer.score(pictures(1))
 
 
+def test_an_engine_that_stops_is_one_line(answerer: VllmAnswerer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def generate(*_: object, **__: object) -> None:
+        raise ValueError("the picture\nis too small")
+
+    monkeypatch.setattr(FakeLLM, "generate", generate)
+    with pytest.raises(UserError, match="vllm stopped at one of these questions: the picture is too small"):
+        answerer.score(pictures(2))
+
+
 def test_without_vllm_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(UserError, match=r"vllm, which is not installed here .*makd\[vllm\]"):

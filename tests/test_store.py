@@ -242,6 +242,14 @@ def test_bounds_are_answers_and_keep_their_nulls(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.target(1.0)[:, 0], [np.float32(0.875), NAN, NAN, NAN])
 
 
+def test_bounds_of_other_images_make_no_columns(tmp_path: Path) -> None:
+    store = AnswerStore(tmp_path, {})
+    store.add(["a"], ["q"], answers([2.0]))
+    store.add(["b"], ["q"], bounded(-0.5, np.nan, 0.75, 1))
+    assert not store.reader(["a"], ["q"]).bounded
+    assert store.reader(["a", "b"], ["q"]).bounded
+
+
 @pytest.mark.parametrize("exact_first", [True, False])
 def test_an_answer_holds_as_a_whole_and_the_last_one_does(tmp_path: Path, exact_first: bool) -> None:
     store = AnswerStore(tmp_path, {})
