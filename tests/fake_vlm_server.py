@@ -45,6 +45,7 @@ class Manners:
     usage: bool = True
     blind: bool = False
     mixed_up: bool = False  # answers about the picture of the request before
+    sticks_to: str = ""  # or, while it is, always about this one
     unwilling: bool = False  # says something else than yes or no
     model: dict[str, Any] = field(default_factory=lambda: {"root": "weights-1"})
     delay_s: float = 0.0
@@ -162,7 +163,8 @@ class FakeVLM:
             image, message = image_part["image_url"]["url"], text_part["text"]
         assert image.startswith("data:image/")
         assert base64.b64decode(image.partition(",")[2])
-        seen, self.last_image = (self.last_image or image) if manners.mixed_up else image, image
+        other = manners.sticks_to or self.last_image or image
+        seen, self.last_image = other if manners.mixed_up else image, image
         z = logits("" if manners.blind else seen, message)
         if manners.unwilling:
             z |= {"The": 30.0}

@@ -79,6 +79,7 @@ def test_bounds_hold_the_truth_whatever_is_left_out() -> None:
         ([("\u2581Yes", -0.5), ("No", -1.0)], -0.5),
         ([(" Yes", -0.9), ("Yes", -1.5), ("No", -1.7)], -1.5),  # the spelling in which both are told
         ([("Yes", -3.0), ("Yes", -0.5), ("No", -1.7)], -0.5),  # two tokens of one spelling
+        ([("Yes", -0.5), ("Yes", -3.0), ("No", -1.7)], -0.5),
         ([("yes", -0.5), ("No", -1.0)], NAN),  # another word
     ],
 )
@@ -111,6 +112,8 @@ def test_a_token_told_twice_counts_once_and_one_that_is_not_told_not_at_all() ->
     once = among_top([("Yes", math.log(0.5)), ("The", math.log(0.1)), ("A", NAN)], YES, NO)
     assert once == among_top([("Yes", math.log(0.5)), *[("The", math.log(0.1))] * 2], YES, NO)
     assert once.p_lo == pytest.approx(0.5 / 0.6)
+    sampled_too = among_top(told(Yes=0.45, The=0.4) + told(Yes=0.45), YES, NO)
+    assert sampled_too.p_lo == pytest.approx(0.45 / 0.6, rel=1e-4), "0.15 are left, not nothing"
 
 
 @pytest.mark.parametrize("rest", [[("No", math.log(0.1))], []])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import ImageOps
 
 import makd.server_client
 from makd.answerer import Answerer, Metered
@@ -245,7 +246,8 @@ def test_a_reply_of_any_shape_costs_itself_alone(tmp_path: Path, body: str) -> N
     assert np.isnan(z[..., 0]).sum() <= 1
 
 
-def test_pictures_that_are_mixed_up_under_load_alone_are_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("about", ["the request before", "the first picture", "its negative"])
+def test_pictures_that_are_mixed_up_under_load_alone_are_noticed(tmp_path: Path, about: str) -> None:
     """As by a server whose batches are larger than a few requests."""
 
     class Crowded(Manners):
@@ -260,7 +262,9 @@ def test_pictures_that_are_mixed_up_under_load_alone_are_noticed(tmp_path: Path)
 
     manners = Crowded(**HONOUR, delay_s=0.05)
     with asking(tmp_path, manners, at_once=24) as (fake, answerer):
-        manners.fake = fake
+        manners.fake, first = fake, pictures(2)[0]
+        seen = {"the first picture": first, "its negative": ImageOps.invert(first)}.get(about)
+        manners.sticks_to = answerer.reader.inputs(seen) if seen else ""
         with pytest.raises(UserError, match="mixes up pictures"):
             answerer.self_test(pictures(2))
         assert fake.most_at_once == 24
