@@ -76,14 +76,18 @@ def mending(path: Path) -> str:
 
 def describe(error: ValidationError, path: Path, others: Collection[str]) -> str:
     """One clause per bad key, such as "alpha: Input should be a valid number, got 'ten'"."""
+    problems = error.errors()
+    inner = {problem["loc"][:-1] for problem in problems}
     clauses = []
-    for problem in error.errors():
+    for problem in problems:
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             clauses.append(f"{key}: no such param")
         elif problem["type"] == "missing":
             alike = get_close_matches(key, sorted(others), 1)
             clauses.append(f"{key}: missing" + (f" (is it {alike[0]}, misspelt?)" if alike else ""))
-        else:
-            clauses.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
+        elif problem["type"] == "value_error" and isinstance(problem["input"], dict):  # of a block: says what was got
+            clauses.append(": ".join(filter(None, [key, str(problem["ctx"]["error"])])))
+        elif problem["type"] != "too_short" or problem["loc"] not in inner:  # pydantic counts the bad items out
+            clauses.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}")
     return f"{path}: {'; '.join(clauses)}; {mending(path)}"

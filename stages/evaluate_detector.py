@@ -97,8 +97,9 @@ def evaluate_detector(
     first = {arm: results[RunKey(params.models[0], arm, params.seeds[0])] for arm in ARMS}
     block = params.evaluate_detector
     with whole_folder(out / "figures") as folder, figure_style():
-        save_figure(ap_figure(of_runs), folder / "ap.png")
-        shown = detections_figure(test, first, block.figure_pictures, block.score_min)
+        save_figure(ap_figure(of_runs, counts["test"]), folder / "ap.png")
+        whose = f", {params.models[0]}, seed {params.seeds[0]}"
+        shown = detections_figure(test, first, block.figure_pictures, block.score_min, whose)
         save_figure(shown, folder / "detections.png")
     print(ap_markdown(table), end="")
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from makd.errors import UserError
 from makd.params import Block, StageParams, read_params
@@ -12,6 +12,13 @@ class Inner(Block):
     seeds: tuple[int, ...] = ()
     fast: bool = False
     root: Path = Path()
+    names: tuple[int, ...] = Field(default=(0,), min_length=1)
+
+    @model_validator(mode="after")
+    def check(self) -> "Inner":
+        if self.epochs > 100:
+            raise ValueError(f"{self.epochs} epochs are too many")
+        return self
 
 
 class Params(StageParams):
@@ -47,6 +54,12 @@ def test_a_stage_reads_only_what_it_declares(params_file: Path) -> None:
         ("alpha: 1\ntrain: {epochs: 2, seeds: [0, true]}", r"train\.seeds\.1: .* got True"),
         ("alpha: 1\ntrain: {epochs: 2, fast: 1}", r"train\.fast: Input should be a valid boolean, got 1"),
         ("alpha: 1\ntrain: {epochs: 2, root: 3}", r"train\.root: "),
+        ("alpha: 1\ntrain: {epochs: 101}", r"yaml: train: 101 epochs are too many; mend it"),
+        (
+            "alpha: 1\ntrain: {epochs: 1, names: [a]}",
+            r"train\.names\.0: Input should be a valid integer, got 'a'; mend",
+        ),
+        ("alpha: 1\ntrain: {epochs: 1, names: []}", r"train\.names: .* at least 1 item .* got \[\]"),
         ("alpha: [", "is not valid YAML"),
         ("- 1", "must be a mapping"),
     ],
