@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from makd.answer_files import AnswerTable, plain, read_answer_file
-from makd.errors import UserError
+from makd.errors import UserError, some
 from makd.extraction_params import ExtractLogitsParams
 from makd.given_answers import no_answers
 
@@ -47,11 +47,11 @@ def answers_to_use(
     assert block.table, "ExtractLogitsParams has seen to it"
     answers = own_answers(block.table, block.table_questions, rows, root, left_out)
     answered = answers.index[answers.notna().any(axis=1)]
-    without = int((~rows[answers.index.name].isin(answered)).sum())
-    print(f"{block.table}: {answers.shape[1]} questions; {without} of {len(rows)} images have no answers")
+    without = list(rows.loc[~rows[answers.index.name].isin(answered), "path"])
+    named = f" ({some(without)})" if without else ""
+    print(f"{block.table}: {answers.shape[1]} questions; {len(without)} of {len(rows)} images have no answers{named}")
     if lacking := sorted(set(rows["class_name"]) - set(rows["class_name"][rows[answers.index.name].isin(answered)])):
-        named = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
-        print(f"{block.table}: no answers for any image of {named}")
+        print(f"{block.table}: no answers for any image of {some(lacking)}")
     return answers
 
 

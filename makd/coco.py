@@ -9,20 +9,59 @@ COCO's traps, and what is done about them:
 """
 
 import json
-import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import pandas as pd
+from pydantic import BaseModel, Field, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
 
 from makd.errors import UserError
 from makd.files import atomic_write
 
-T = TypeVar("T")
 CATEGORIES = ["label", "coco_id", "name"]
 PICTURES = ["coco_id", "file_name", "width", "height"]
 BOXES = ["coco_id", "label", "left", "top", "width", "height", "area", "crowd"]
+Id = Annotated[int, Field(ge=-(2**63), lt=2**63, description="a whole number of 64 bits")]
+
+
+class Category(BaseModel):
+    """An entry of `categories`; every description ends the sentence "must be"."""
+
+    id: Id
+    name: str = Field(description="a text")
+
+
+class Picture(BaseModel):
+    """An entry of `images`; 0 pixels stand for not told."""
+
+    id: Id
+    file_name: str = Field(min_length=1, description="the name of a file")
+    width: NonNegativeInt = Field(default=0, description="a whole number of pixels, or left out")
+    height: NonNegativeInt = Field(default=0, description="a whole number of pixels, or left out")
+
+
+class Annotation(BaseModel):
+    """An entry of `annotations`."""
+
+    image_id: Id
+    category_id: Id
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] = Field(
+        description="four finite numbers: left, top, width, height"
+    )
+    area: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="a finite number from 0")
+    iscrowd: bool = Field(default=False, description="0 or 1")
+
+
+class Result(BaseModel):
+    """A detection in COCO's result format."""
+
+    image_id: Id
+    category_id: Id
+    bbox: list[FiniteFloat] = Field(min_length=4, max_length=4)  # pycocotools takes no tuples
+    score: FiniteFloat
+
+
+Entry = TypeVar("Entry", Category, Picture, Annotation)
 
 
 class CocoSet(NamedTuple):
@@ -43,15 +82,22 @@ def read_coco(file: Path) -> CocoSet:
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise UserError(f"{file} must be a JSON object with a list {key!r}, as COCO's instances_*.json have")
-    categories = table(file, content, "categories", lambda entry: (int(entry["id"]), str(entry["name"])))
-    categories = pd.DataFrame(categories, columns=CATEGORIES[1:]).sort_values("coco_id", ignore_index=True)
+    categories = pd.DataFrame(
+        [(entry.id, entry.name) for entry in entries(file, content, "categories", Category)], columns=CATEGORIES[1:]
+    ).sort_values("coco_id", ignore_index=True)
     categories.insert(0, "label", range(len(categories)))
-    pictures = pd.DataFrame(table(file, content, "images", picture_row), columns=PICTURES)
-    boxes = pd.DataFrame(table(file, content, "annotations", box_row), columns=BOXES)
+    pictures = pd.DataFrame(
+        [tuple(dict(entry).values()) for entry in entries(file, content, "images", Picture)], columns=PICTURES
+    )
+    boxes = pd.DataFrame([box_row(entry) for entry in entries(file, content, "annotations", Annotation)], columns=BOXES)
+    for key, found_rows in (("categories", categories), ("images", pictures)):
+        if found_rows.empty:
+            raise UserError(f"{file}: the list {key!r} is empty; give the {key} of the dataset")
     for column, found, key in (
         ("coco_id", categories, "category id"),
         ("name", categories, "category"),
         ("coco_id", pictures, "image id"),
+        ("file_name", pictures, "picture"),
     ):
         if (twice := found[column][found[column].duplicated()]).size:
             raise UserError(f"{file} has the {key} {twice.iloc[0]} twice; keep one")
@@ -70,31 +116,27 @@ def read_json(file: Path) -> Any:
         raise UserError(f"{file} cannot be read as JSON: {' '.join(str(error).split())}") from None
 
 
-def table(file: Path, content: dict[str, Any], key: str, row: Callable[[Any], T]) -> list[T]:
-    rows = []
-    for number, entry in enumerate(content[key]):
-        try:
-            rows.append(row(entry))
-        except KeyError as error:
-            raise UserError(f"{file}, {key}[{number}] has no {error}") from None
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{file}, {key}[{number}]: {' '.join(str(error).split())}; got {str(entry)[:80]}") from None
-    return rows
+def entries(file: Path, content: dict[str, Any], key: str, kind: type[Entry]) -> list[Entry]:
+    try:
+        return TypeAdapter(list[kind]).validate_python(content[key])  # type: ignore[valid-type]
+    except ValidationError as error:
+        problem = error.errors()[0]
+    number, *place = problem["loc"]
+    entry = content[key][number]
+    if not place:
+        raise UserError(f"{file}, {key}[{number}] must be an object, got {str(entry)[:80]}")
+    name = str(place[0])
+    if name not in entry:
+        raise UserError(f"{file}, {key}[{number}] has no {name!r}")
+    expected = kind.model_fields[name].description
+    raise UserError(f"{file}, {key}[{number}]: {name} must be {expected}, got {str(entry[name])[:80]}")
 
 
-def picture_row(entry: Any) -> tuple[int, str, int, int]:
-    return int(entry["id"]), str(entry["file_name"]), int(entry.get("width", 0)), int(entry.get("height", 0))
-
-
-def box_row(entry: Any) -> tuple[int, int, float, float, float, float, float, bool]:
+def box_row(entry: Annotation) -> tuple[int, int, float, float, float, float, float, bool]:
     """With COCO's id of the category in the place of the label."""
-    box = [float(value) for value in entry["bbox"]]
-    if len(box) != 4 or not all(map(math.isfinite, box)):
-        raise ValueError("bbox must be four finite numbers: left, top, width, height")
-    left, top, width, height = box
-    area = float(entry.get("area", width * height))  # of the outline where COCO has one: it decides small to large
-    ids = int(entry["image_id"]), int(entry["category_id"])
-    return *ids, left, top, width, height, area, bool(entry.get("iscrowd", 0))
+    left, top, width, height = entry.bbox
+    area = width * height if entry.area is None else entry.area  # of the outline if told: it decides small to large
+    return entry.image_id, entry.category_id, left, top, width, height, area, entry.iscrowd
 
 
 def check_known(file: Path, ids: "pd.Series[int]", known: "pd.Series[int]", what: str) -> None:
@@ -132,7 +174,10 @@ def read_results(path: Path, mending: str) -> list[dict[str, Any]]:
         UserError: there is no such file, or it is damaged; the message ends with `mending`.
     """
     try:
-        found: list[dict[str, Any]] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}; {mending}") from None
-    return found
+        return [dict(one) for one in TypeAdapter(list[Result]).validate_json(path.read_bytes())]
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(f"{path} is not in COCO's result format: {place}: {first['msg']}; {mending}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; {mending}") from None

@@ -61,9 +61,9 @@ def widen(axes: Any, least: float | None = None) -> None:
     low, high = axes.dataLim.intervalx
     span = max(1.3 * (high - low), LEAST_SPAN)
     left = (low + high - span) / 2
-    if least is not None and left < least:
-        left = least - 0.12 * span  # a mark at 0 stands free
-    axes.set_xlim(left, left + 1.12 * span)
+    if least is not None:
+        left = max(left, least)
+    axes.set_xlim(left - 0.1 * span, left + 1.1 * span)  # a mark at 0 stands free
 
 
 def detections_figure(

@@ -12,14 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from makd.coco import CocoSet
-from makd.errors import UserError
-from makd.files import parquet_errors, write_parquet
+from makd.errors import UserError, some
+from makd.files import parquet_errors, read_schema, write_parquet
 from makd.orientation import UPRIGHT, Frame
 
 MENDING = "run: dvc repro prepare_detection"
 NO_OBJECT = "no object"
 """The class, in the manifest, of a picture without a box."""
-NAMED = 20  # in a message before "and n more"
 LEAST_PX = 1e-3  # of a side: a thinner box has none left in float32
 
 SCHEMAS = {
@@ -80,6 +79,8 @@ def read_set(pictures: Path, boxes: Path, categories: Path) -> DetectionSet:
     """Raises a UserError where a file is missing or damaged."""
     tables = []
     for path, schema in zip((pictures, boxes, categories), SCHEMAS.values(), strict=True):
+        if read_schema(path, mending=MENDING).names != schema.names:
+            raise UserError(f"{path} must have the columns {', '.join(schema.names)}; {MENDING}")
         with parquet_errors(path, MENDING):
             tables.append(pq.read_table(path, schema=schema).to_pandas())
     return DetectionSet(*tables)
@@ -105,7 +106,7 @@ def in_frames(rows: pd.DataFrame, frames: dict[str, Frame]) -> pd.DataFrame:
     if wrong:
         raise UserError(
             f"{len(wrong)} of {len(rows)} pictures are not of the size that the annotations say, so their boxes "
-            f"would be misplaced: {some(wrong, 3)}; bring back the pictures that were annotated, or mend the JSON"
+            f"would be misplaced: {some(wrong, 3, '; ')}; bring back the pictures that were annotated, or mend the JSON"
         )
     columns = np.array(found, dtype=np.int64).reshape(-1, 3).T
     return rows.assign(width=columns[0], height=columns[1], orientation=columns[2])
@@ -156,7 +157,3 @@ def joined(sets: dict[str, CocoSet], categories: pd.DataFrame) -> DetectionSet:
         for name in ("pictures", "boxes")
     )
     return DetectionSet(pictures, boxes, categories)
-
-
-def some(entries: list[str], most: int = NAMED) -> str:
-    return "; ".join(entries[:most]) + (f" and {len(entries) - most} more" if entries[most:] else "")

@@ -42,13 +42,13 @@ def ap_table(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def ap_markdown(table: pd.DataFrame) -> str:
-    """The AP table, mean ± standard deviation over the seeds."""
+def ap_markdown(table: pd.DataFrame, test_boxes: dict[str, int]) -> str:
+    """The AP table, mean ± standard deviation over the seeds, and by MEASURES how many boxes count."""
     rows = [
         [row["model"], row["arm"], *cells_of(row, "+" if row["arm"] == "gap" else "")]
         for row in table.to_dict("records")
     ]
-    return markdown([["model", "arm", *MEASURES], *rows])
+    return markdown([["model", "arm", *MEASURES], *rows, ["", "test boxes", *map(str, test_boxes.values())]])
 
 
 def cells_of(row: dict[str, Any], sign: str) -> list[str]:
@@ -80,11 +80,11 @@ def agreement_table(
 
 
 def detection_metrics(
-    table: pd.DataFrame, agreements: dict[str, list[Agreement]], pictures: dict[str, int]
+    table: pd.DataFrame, agreements: dict[str, list[Agreement]], pictures: dict[str, int], test_boxes: dict[str, int]
 ) -> dict[str, Any]:
     """reports/metrics.json: what `dvc metrics diff` and `dvc exp show` compare experiments by.
 
-    `pictures` counts those of each split.
+    `pictures` counts those of each split, `test_boxes` those that count for each of MEASURES.
     """
     models: dict[str, Any] = {}
     for row in table.to_dict("records"):
@@ -92,4 +92,4 @@ def detection_metrics(
         models.setdefault(row["model"], {})[row["arm"]] = of_arm
     for model, of_seeds in agreements.items():
         models[model]["aspects"] = agreement_metrics(of_seeds)
-    return {"pictures": pictures, "models": models}
+    return {"pictures": pictures, "test_boxes": test_boxes, "models": models}

@@ -120,9 +120,12 @@ def build_detector(
         return Detector(plain, n_aspects, features)
 
 
-def build_plain(name: DetectorName, n_categories: int, recipe: DetectorRecipe) -> FasterRCNN:
-    """As `torchvision.models.detection.fasterrcnn_resnet50_fpn` does, from the state of PyTorch's generator."""
-    backbone = build_backbone(name, recipe)
+def build_plain(name: DetectorName, n_categories: int, recipe: DetectorRecipe, *, weights: bool = True) -> FasterRCNN:
+    """As `torchvision.models.detection.fasterrcnn_resnet50_fpn` does, from the state of PyTorch's generator.
+
+    With `weights` False, a pretrained backbone comes without its weights, for those that are loaded next.
+    """
+    backbone = build_backbone(name, recipe, weights=weights)
     sizes: tuple[tuple[int, ...], ...] = tuple((px,) for px in recipe.anchor_px)
     if not name.startswith("resnet"):  # fewer levels, hence every size on each, as in torchvision
         sizes = (recipe.anchor_px,) * (len(backbone.fpn.inner_blocks) + 1)
@@ -145,7 +148,7 @@ def build_plain(name: DetectorName, n_categories: int, recipe: DetectorRecipe) -
     )
 
 
-def build_backbone(name: DetectorName, recipe: DetectorRecipe) -> Any:
+def build_backbone(name: DetectorName, recipe: DetectorRecipe, *, weights: bool = True) -> Any:
     """Frozen batch normalisation with pretrained weights, the usual one without, as in torchvision."""
     is_resnet = name.startswith("resnet")
     layers = recipe.trainable_layers if recipe.pretrained else ALL_LAYERS
@@ -155,7 +158,7 @@ def build_backbone(name: DetectorName, recipe: DetectorRecipe) -> Any:
     try:
         backbone = build(
             backbone_name=name,
-            weights="IMAGENET1K_V1" if recipe.pretrained else None,
+            weights="IMAGENET1K_V1" if recipe.pretrained and weights else None,
             norm_layer=FrozenBatchNorm2d if recipe.pretrained else nn.BatchNorm2d,
             trainable_layers=layers,
             **({} if is_resnet else {"fpn": True}),

@@ -1,12 +1,17 @@
 """The one exception that reaches the user as a single line."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
 class UserError(Exception):
     """Something that the user can mend. The message says what was got, what was expected, where, and what to do."""
+
+
+def some(entries: Sequence[str], most: int = 5, between: str = ", ") -> str:
+    """The first entries, and how many more there are."""
+    return between.join(entries[:most]) + (f" and {len(entries) - most} more" if len(entries) > most else "")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from makd.errors import UserError
 from makd.files import parquet_errors, read_schema, write_parquet
 
-MENDING = "run: dvc repro prepare_dataset"
+MENDING = "run: dvc repro"
 
 
 def write_given(answers: pd.DataFrame, path: Path) -> None:

@@ -34,7 +34,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
     Raises:
         UserError: the file is missing or damaged.
     """
-    with parquet_errors(path, "run: dvc repro prepare_dataset"):
+    with parquet_errors(path, "run: dvc repro"):
         return pq.read_table(path, schema=SCHEMA).to_pandas()
 
 

@@ -4,15 +4,16 @@ import json
 from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from makd.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
+T = TypeVar("T")
 P = TypeVar("P", bound="Block")
 S = TypeVar("S", bound="StageParams")
 
@@ -21,6 +22,16 @@ class Block(BaseModel):
     """A block of params.yaml: frozen, unknown keys refused, numbers finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def once_each(values: tuple[T, ...]) -> tuple[T, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("name each of them once")
+    return values
+
+
+Distinct = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(once_each)]
+"""A list of at least one, such as models or seeds: DVC makes one run of two that are equal."""
 
 
 class StageParams(Block):
@@ -84,7 +95,7 @@ def describe(error: ValidationError, path: Path, others: Collection[str]) -> str
         if problem["type"] == "extra_forbidden":
             clauses.append(f"{key}: no such param")
         elif problem["type"] == "missing":
-            alike = get_close_matches(key, sorted(others), 1)
+            alike = get_close_matches(key, sorted(others), 1) if len(problem["loc"]) == 1 else []
             clauses.append(f"{key}: missing" + (f" (is it {alike[0]}, misspelt?)" if alike else ""))
         elif problem["type"] == "value_error" and isinstance(problem["input"], dict):  # of a block: says what was got
             clauses.append(": ".join(filter(None, [key, str(problem["ctx"]["error"])])))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import UnidentifiedImageError
 
-from makd.errors import UserError
+from makd.errors import UserError, some
 from makd.files import cache_dir, main_checkout, write_parquet
 from makd.pictures import UnreadablePicture, decode_rgb, image_id
 from makd.progress import with_progress
@@ -80,6 +80,15 @@ def without_unreadable(rows: pd.DataFrame) -> pd.DataFrame:
     if len(bad) == len(rows):
         raise UserError(f"none of the {len(rows)} files can be read; the first: {bad['path'].iloc[0]}")
     return rows[rows["image_id"].notna()].reset_index(drop=True)
+
+
+def warn_of_copies(rows: pd.DataFrame, column: str, where: str) -> None:
+    """Say which pictures stand at several values of `column`; nothing is removed, for it is the user's data."""
+    twice = rows[rows.groupby("image_id")[column].transform("nunique") > 1].sort_values(["image_id", "path"])
+    if len(twice):
+        n = twice["image_id"].nunique()
+        stand = "picture stands" if n == 1 else "pictures stand"
+        print(f"warning: {n} {stand} {where}: {some(list(twice['path']))}", file=sys.stderr)
 
 
 def state_of(file: Path) -> State:

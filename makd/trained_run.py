@@ -66,6 +66,8 @@ def read_run_config(path: Path) -> RunConfig:
     except OSError as error:
         raise UserError(f"{path} cannot be opened ({error.strerror}); {MENDING}") from None
     except ValidationError as error:
+        if "train_detector" in path.read_text(encoding="utf-8"):
+            raise UserError(f"{path} is that of a detector, which needs no export: docs/detection.md") from None
         keys = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
         raise UserError(f"{path} is not that of a run: {keys or 'not a mapping'} missing or wrong; {MENDING}") from None
     except ValueError as error:

@@ -1,6 +1,7 @@
 """A whole params file, checked before the first expensive step: every stage's part by that stage's own `Params`."""
 
 import importlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,3 +33,9 @@ def whole_params(stages: Sequence[str], path: Path) -> dict[str, Any]:
             f"there are no more to choose from; {mending(path)}"
         )
     return checked
+
+
+def warn_of_late_milestones(key: str, milestones: Sequence[int], length: int, unit: str) -> None:
+    """Say on stderr that the rate will not fall as planned: allowed, for it makes short trials easy."""
+    if late := [milestone for milestone in milestones if milestone >= length]:
+        print(f"warning: {key} {late} never come within {length} {unit}; the rate does not fall there", file=sys.stderr)

@@ -9,11 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from makd.errors import one_line_errors
 from makd.files import atomic_write, main_checkout, write_json
-from makd.params import Block, StageParams
+from makd.params import Block, Distinct, StageParams
 
 
 class EvaluateParams(Block):
@@ -28,16 +28,9 @@ class Params(StageParams):
     """Which runs are compared, and how."""
 
     dataset: str
-    models: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
+    models: Distinct[str]
+    seeds: Distinct[int]
     evaluate: EvaluateParams
-
-    @field_validator("models", "seeds")
-    @classmethod
-    def once_each(cls, values: tuple[object, ...]) -> tuple[object, ...]:
-        if len(set(values)) < len(values):
-            raise ValueError("name each of them once")
-        return values
 
 
 def evaluate(

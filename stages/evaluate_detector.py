@@ -15,7 +15,7 @@ from pydantic import Field
 from makd.agreement import Agreement, agreement, question_auc, true_answers
 from makd.aspects import asked_questions, p_yes_matrix, question_columns
 from makd.coco import read_results
-from makd.coco_metrics import average_precision, category_counts
+from makd.coco_metrics import average_precision, category_counts, size_counts
 from makd.csv_tables import write_csv
 from makd.detection_figures import Results, ap_figure, detections_figure
 from makd.detection_recipe import DetectorName
@@ -33,7 +33,7 @@ from makd.detection_tables import (
 from makd.errors import UserError, one_line_errors
 from makd.figures import figure_style, save_figure
 from makd.files import atomic_write, main_checkout, parquet_errors, whole_folder, write_json
-from makd.params import Block, StageParams
+from makd.params import Block, Distinct, StageParams
 from makd.runs import ARMS
 
 MENDING = "run: dvc repro, in the folder of this pipeline"
@@ -51,8 +51,8 @@ class EvaluateDetectorParams(Block):
 class Params(StageParams):
     """What the report is about."""
 
-    models: tuple[DetectorName, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
+    models: Distinct[DetectorName]
+    seeds: Distinct[int]
     evaluate_detector: EvaluateDetectorParams
 
 
@@ -84,24 +84,27 @@ def evaluate_detector(
         model: [agreement_of(RunKey(model, "makd", seed), runs, teacher, test) for seed in params.seeds]
         for model in params.models
     }
-    questions = list(teacher.columns)
-    write_csv(of_runs, out / "runs.csv")
-    write_csv(table, out / "ap.csv")
-    write_csv(category_table(precisions, test.names, category_counts(test).to_numpy()), out / "categories.csv")
-    write_csv(agreement_table(agreements, questions, teacher_auc(facts, test, teacher)), out / "agreement.csv")
-    write_csv(training_table(keys, runs), out / "training.csv")
     counts = {split: len(every.of(split).pictures) for split in ("train", "test")}
-    write_json(detection_metrics(table, agreements, counts), out / "metrics.json")
-    with atomic_write(out / "ap.md") as temporary:
-        temporary.write_text(ap_markdown(table), encoding="utf-8")
+    tables = {
+        "runs": of_runs,
+        "ap": table,
+        "categories": category_table(precisions, test.names, category_counts(test).to_numpy()),
+        "agreement": agreement_table(agreements, list(teacher.columns), teacher_auc(facts, test, teacher)),
+        "training": training_table(keys, runs),
+    }
     first = {arm: results[RunKey(params.models[0], arm, params.seeds[0])] for arm in ARMS}
-    block = params.evaluate_detector
-    with whole_folder(out / "figures") as folder, figure_style():
-        save_figure(ap_figure(of_runs, counts["test"]), folder / "ap.png")
-        whose = f", {params.models[0]}, seed {params.seeds[0]}"
+    block, whose = params.evaluate_detector, f", {params.models[0]}, seed {params.seeds[0]}"
+    with whole_folder(out / "figures") as folder, figure_style():  # they need the pictures, which may be gone
         shown = detections_figure(test, first, block.figure_pictures, block.score_min, whose)
         save_figure(shown, folder / "detections.png")
-    print(ap_markdown(table), end="")
+        save_figure(ap_figure(of_runs, counts["test"]), folder / "ap.png")
+    for name, rows in tables.items():
+        write_csv(rows, out / f"{name}.csv")
+    boxes_by_measure = size_counts(test)
+    write_json(detection_metrics(table, agreements, counts, boxes_by_measure), out / "metrics.json")
+    with atomic_write(out / "ap.md") as temporary:
+        temporary.write_text(ap_markdown(table, boxes_by_measure), encoding="utf-8")
+    print(ap_markdown(table, boxes_by_measure), end="")
 
 
 def folder_of(key: RunKey, runs: Path) -> Path:
@@ -109,12 +112,14 @@ def folder_of(key: RunKey, runs: Path) -> Path:
 
 
 def results_of(key: RunKey, runs: Path, test: DetectionSet) -> Results:
-    """The detections of a run, all in the test pictures."""
+    """The detections of a run, all in the test pictures and of the dataset's categories."""
     path = folder_of(key, runs) / "detections.json"
     found = read_results(path, MENDING)
     unknown = {one["image_id"] for one in found} - set(test.pictures["coco_id"])
     if unknown:
         raise UserError(f"{path} has detections in {len(unknown)} pictures that are not of the test split; {MENDING}")
+    if unknown := {one["category_id"] for one in found} - set(test.categories["coco_id"]):
+        raise UserError(f"{path} has detections of category_id {min(unknown)}, which is none of the dataset; {MENDING}")
     return found
 
 
@@ -149,9 +154,11 @@ def training_table(keys: list[RunKey], runs: Path) -> pd.DataFrame:
     tables = []
     for key in keys:
         path = folder_of(key, runs) / "history.csv"
-        if not path.is_file():
-            raise UserError(f"{path} is missing; {MENDING}")
-        tables.append(pd.DataFrame([key._asdict()]).merge(pd.read_csv(path), how="cross"))
+        try:
+            history = pd.read_csv(path)
+        except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+            raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}; {MENDING}") from None
+        tables.append(pd.DataFrame([key._asdict()]).merge(history, how="cross"))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -250,7 +250,10 @@ def dvc_arguments() -> list[str]:
     """The arguments that the dvc.yaml of this folder gives, so that `--estimate` needs no other."""
     from ruamel.yaml import YAML
 
-    command = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]["extract_logits"]["cmd"]
+    pipeline = Path("dvc.yaml")
+    if not pipeline.is_file():
+        raise UserError(f"{pipeline} is missing here ({Path.cwd()}); run this from the folder of the pipeline")
+    command = YAML(typ="safe").load(pipeline)["stages"]["extract_logits"]["cmd"]
     words = shlex.split(command)
     return words[words.index("stages.extract_logits") + 1 :]  # what stands before them differs between pipelines
 

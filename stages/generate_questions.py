@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from makd.errors import one_line_errors
+from makd.errors import one_line_errors, some
 from makd.given_answers import given_questions
 from makd.llm import BadReply, LLMParams, Unfinished, ask, open_llm
 from makd.manifest import class_names, read_manifest
@@ -29,7 +29,6 @@ VERB = re.compile(
     "is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must", re.IGNORECASE
 )
 QUESTION_WORD = re.compile("what|which|who|whom|whose|why|how", re.IGNORECASE)
-NAMED = 5  # refused questions in a message before "and n more"
 
 
 class GenerateQuestionsParams(Block):
@@ -107,8 +106,7 @@ class Collector:
             return list(self.good.values())[: self.n_wanted]
         wrong = f"adds {n_good - n_before} good questions, which makes {n_good} of {self.n_wanted}"
         if refused:
-            more = f" and {len(refused) - NAMED} more" if refused[NAMED:] else ""
-            wrong += f"; refused: {', '.join(refused[:NAMED])}{more}"
+            wrong += f"; refused: {some(refused)}"
         raise (Unfinished if n_good > n_before else BadReply)(
             wrong, f"Write {self.n_wanted - n_good} more that differ from all before, as the same JSON object."
         )

@@ -10,7 +10,6 @@ Writes: data/manifest.parquet, data/given_answers.parquet (empty unless `extract
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +21,7 @@ from pydantic import AfterValidator, Field
 from makd.answer_owners import answers_to_use
 from makd.bird_rendering import BirdsParams, render_birds
 from makd.datasets import image_list, imagefolder
-from makd.errors import UserError, one_line_errors
+from makd.errors import UserError, one_line_errors, some
 from makd.extraction_params import ExtractLogitsParams
 from makd.files import cache_dir, read_memo, write_json
 from makd.given_answers import write_given
@@ -30,9 +29,9 @@ from makd.manifest import SPLITS, write_manifest
 from makd.params import PARAMS_FILE, Block, StageParams, mending
 from makd.published_sets import published
 from makd.runtime import Runtime
-from makd.scan import scan, without_unreadable
+from makd.scan import scan, warn_of_copies, without_unreadable
 from makd.splits import cut
-from makd.whole_params import whole_params
+from makd.whole_params import warn_of_late_milestones, whole_params
 
 if TYPE_CHECKING:
     from makd.recipe import Recipe
@@ -47,7 +46,6 @@ STAGES = (
     "evaluate",
     "report",
 )
-NAMED = 5  # files named in a message before "and n more"
 
 
 class PrepareDatasetParams(Block):
@@ -107,7 +105,8 @@ def prepare_dataset(params: Params, runtime: Runtime, *, manifest: Path, given_a
     left_out = list(rows.loc[rows["image_id"].isna(), "path"])
     rows = split_rows(without_unreadable(rows), block)
     check_classes(rows)
-    report_duplicates(rows)
+    warn_of_copies(rows, "split", "in more than one split")
+    warn_of_copies(rows, "class_name", "under more than one class")
     labels = {name: label for label, name in enumerate(sorted(rows["class_name"].unique()))}
     write_manifest(rows.assign(label=rows["class_name"].map(labels)), manifest)
     counts = ", ".join(f"{(rows['split'] == split).sum()} {split}" for split in SPLITS)
@@ -140,32 +139,18 @@ def check_classes(rows: pd.DataFrame) -> None:
         raise UserError("no test image: raise prepare_dataset.test_fraction, or give a test split")
 
 
-def report_duplicates(rows: pd.DataFrame) -> None:
-    """Say where the same picture stands twice; nothing is removed, for it is the user's data."""
-    groups = rows.groupby("image_id")
-    for column, what in (("split", "in more than one split"), ("class_name", "under more than one class")):
-        twice = rows[groups[column].transform("nunique") > 1].sort_values(["image_id", "path"])
-        if len(twice):
-            n = twice["image_id"].nunique()
-            stand = "picture stands" if n == 1 else "pictures stand"
-            print(f"warning: {n} {stand} {what}: {some(twice['path'])}", file=sys.stderr)
-
-
-def some(names: "pd.Series | list[str]") -> str:
-    shown = ", ".join(list(names)[:NAMED])
-    return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED} more"
-
-
 def check_params(path: Path = PARAMS_FILE) -> None:
     """Every key of params.yaml, whatever stage it is for: a typo must not surface after hours of extraction."""
     checked = whole_params(STAGES, path)
+    recipe: Recipe = checked["train"]
+    warn_of_late_milestones("train.milestones", recipe.milestones, recipe.epochs, "epochs")
     kd = checked["kd"]
     if kd.source == "mllm" and "train" not in checked["extract_logits"].zero_shot_splits:
         raise UserError(
             f"{path}: kd.source is mllm, but extract_logits.zero_shot_splits has no train, and there are no scores to "
             f"learn from; {mending(path)}"
         )
-    check_students([*checked["models"], *([kd.classifier] if kd.source == "classifier" else [])], checked["train"])
+    check_students([*checked["models"], *([kd.classifier] if kd.source == "classifier" else [])], recipe)
 
 
 def check_students(models: Sequence[str], recipe: "Recipe") -> None:

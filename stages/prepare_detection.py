@@ -26,11 +26,10 @@ from makd.detection_set import (
     joined,
     manifest_of,
     shown_of,
-    some,
     without_degenerate,
     write_set,
 )
-from makd.errors import UserError, one_line_errors
+from makd.errors import UserError, one_line_errors, some
 from makd.extraction_params import ExtractLogitsParams
 from makd.files import cache_dir, main_checkout, read_memo, write_json
 from makd.given_answers import write_given
@@ -38,8 +37,8 @@ from makd.manifest import write_manifest
 from makd.orientation import read_frames
 from makd.params import PARAMS_FILE, Block, StageParams, mending
 from makd.runtime import Runtime
-from makd.scan import scan, without_unreadable
-from makd.whole_params import whole_params
+from makd.scan import scan, warn_of_copies, without_unreadable
+from makd.whole_params import warn_of_late_milestones, whole_params
 
 if TYPE_CHECKING:
     from makd.detection_recipe import DetectorRecipe
@@ -53,6 +52,8 @@ STAGES = (
     "evaluate_detector",
 )
 SPLITS = ("train", "test")
+LEAST_TRAINING_PICTURES = 2
+NAMED = 20  # boxes in a message before "and n more"
 UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 
 
@@ -126,12 +127,21 @@ def prepare_detection(
     scanned = scan(list(rows["path"]), workers=runtime.workers, progress=runtime.progress)
     rows = rows.assign(image_id=scanned["image_id"].to_numpy(), error=scanned["error"].to_numpy())
     left_out = list(rows.loc[rows["image_id"].isna(), "path"])
+    for split, part in params.parts.items():
+        there = rows.loc[rows["split"] == split, "image_id"].notna()
+        if not there.any():
+            raise UserError(
+                f"none of the {len(there)} pictures of the {split} split can be read in {root / part.images}; "
+                + ("mend" if params.dataset == "coco" else "bring back what belongs at")
+                + f" prepare_detection.{split if params.dataset == 'coco' else 'root'}"
+            )
     rows = without_unreadable(rows)
     rows = in_frames(rows, read_frames(dict(zip(rows["image_id"], rows["path"], strict=True))))
     known = found.boxes.merge(rows[["split", "coco_id"]], on=["split", "coco_id"])
     good, dropped = without_degenerate(rows, known)
     if dropped:
-        print(f"{len(dropped)} boxes have no area in their picture and are left out: {some(dropped)}", file=sys.stderr)
+        named = some(dropped, NAMED, "; ")
+        print(f"{len(dropped)} boxes have no area in their picture and are left out: {named}", file=sys.stderr)
     found = DetectionSet(rows, good, found.categories)
     check_split(found)
     images = manifest_of(found)
@@ -160,9 +170,10 @@ def check_split(found: DetectionSet) -> None:
         boxes = found.of(split).boxes
         if not (~boxes["crowd"]).any():
             raise UserError(f"the {split} split has no box that counts (crowd regions do not); give annotated pictures")
-    both = set(found.of("train").pictures["image_id"]) & set(found.of("test").pictures["image_id"])
-    if both:
-        print(f"warning: {len(both)} pictures stand in both splits; AP on them is too good", file=sys.stderr)
+    boxed = found.of("train").boxes.query("not crowd")["coco_id"].nunique()
+    if boxed < LEAST_TRAINING_PICTURES:
+        raise UserError(f"the train split has {boxed} picture with boxes; BatchNorm needs {LEAST_TRAINING_PICTURES}")
+    warn_of_copies(found.pictures, "split", "in both splits, which makes AP too good")
 
 
 def describe(found: DetectionSet) -> str:
@@ -184,10 +195,10 @@ def check_params(path: Path = PARAMS_FILE) -> None:
             f"{path}: answers by class say little about pictures of several classes; take another backend than "
             f"class_llm, and leave extract_logits.zero_shot_splits empty; {mending(path)}"
         )
-    if not checked["train_detector"].pretrained:
-        return
-    for model in checked["models"]:
-        fetch_weights(model, checked["train_detector"])
+    recipe: DetectorRecipe = checked["train_detector"]
+    warn_of_late_milestones("train_detector.milestones", recipe.milestones, recipe.iterations, "iterations")
+    for model in checked["models"] if recipe.pretrained else ():
+        fetch_weights(model, recipe)
 
 
 def fetch_weights(model: str, recipe: "DetectorRecipe") -> None:

@@ -9,11 +9,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
 from makd.errors import one_line_errors
 from makd.files import atomic_write
-from makd.params import StageParams
+from makd.params import Distinct, StageParams
 from makd.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -25,8 +23,8 @@ class Params(StageParams):
     """All of params.yaml but `runtime`: the page shows it."""
 
     dataset: str
-    models: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
+    models: Distinct[str]
+    seeds: Distinct[int]
     n_questions: int
     alpha: float
     aspect_loss: str

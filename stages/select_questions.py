@@ -16,13 +16,12 @@ list, asks nothing, and its settings are nested. Questions that came with their 
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from makd.errors import UserError, one_line_errors
+from makd.errors import UserError, one_line_errors, some
 from makd.extraction_params import ExtractLogitsParams
 from makd.files import cache_dir
 from makd.llm import BadReply, LLMParams, ask, open_llm
@@ -166,14 +165,9 @@ def check_permutation(ranking: list[int], n: int) -> None:
         "repeated": [number for number, count in counts.items() if count > 1],
         "not in the list": [number for number in counts if not 1 <= number <= n],
     }
-    found = "; ".join(f"{fault}: {shortened(numbers)}" for fault, numbers in faults.items() if numbers)
+    found = "; ".join(f"{fault}: {some([*map(str, numbers)], 20)}" for fault, numbers in faults.items() if numbers)
     if found:
         raise BadReply(f"does not rank each number from 1 to {n} once ({found})")
-
-
-def shortened(numbers: Iterable[int], most: int = 20) -> str:
-    words = [str(number) for number in numbers]
-    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if words[most:] else "")
 
 
 def main() -> None:

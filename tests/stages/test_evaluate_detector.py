@@ -84,6 +84,56 @@ def test_detections_of_another_dataset_are_refused() -> None:
         run()
 
 
+def test_detections_of_no_category_are_refused() -> None:
+    write_results(
+        pd.DataFrame([[0, 2, 0, 0, 5, 5, 0.5]], columns=COLUMNS), Path(f"models/{MODEL}/makd/seed1/detections.json")
+    )
+    with pytest.raises(UserError, match="detections of category_id 2, which is none of the dataset"):
+        run()
+
+
+def test_every_run_is_in_the_training_table() -> None:
+    table = pd.read_csv(run() / "training.csv")
+    assert len(table.groupby(["model", "arm", "seed"])) == 4
+    assert table["iteration"].tolist() == [2, 4] * 4
+
+
+@pytest.mark.parametrize("change", ["reversed", "renamed"])
+def test_a_student_of_other_pictures_or_questions_is_refused(change: str) -> None:
+    file = Path(f"models/{MODEL}/makd/seed1/aspects.parquet")
+    student = pd.read_parquet(file)
+    other = student[::-1] if change == "reversed" else student.rename(columns={QUESTIONS[0]: "Is it big?"})
+    other.to_parquet(file, index=False)
+    with pytest.raises(UserError, match="is about other pictures or questions than"):
+        run()
+
+
+def test_the_teacher_stands_beside_the_truth_where_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pd.read_csv(run() / "agreement.csv")["teacher_auc"].isna().all()
+    answers = pd.read_parquet("aspects.parquet").set_index("path")[QUESTIONS]
+    monkeypatch.setattr("stages.evaluate_detector.TRUTH", "train.json")  # beside the splits: any file there
+    monkeypatch.setattr(
+        "stages.evaluate_detector.true_answers",
+        lambda facts, file, paths, questions: (answers.loc[paths].to_numpy() > 0.5).astype(np.float64),
+    )
+    assert pd.read_csv(run() / "agreement.csv")["teacher_auc"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("spoil", ["history", "picture"])
+def test_what_is_gone_is_named_before_a_table_is_written(spoil: str) -> None:
+    gone = Path(f"models/{MODEL}/makd/seed1/history.csv") if spoil == "history" else Path("set/test/0.png")
+    gone.unlink()
+    with pytest.raises(UserError, match=gone.name):
+        run()
+    assert not [path for path in Path("reports").glob("*") if path.is_file()]
+
+
+def test_a_table_of_another_kind_is_refused() -> None:
+    Path("boxes.parquet").write_bytes(Path("manifest.parquet").read_bytes())
+    with pytest.raises(UserError, match=r"boxes\.parquet must have the columns split, coco_id, label, left"):
+        run()
+
+
 def test_a_missing_run_is_named() -> None:
     Path(f"models/{MODEL}/baseline/seed1/detections.json").unlink()
     with pytest.raises(UserError, match=r"baseline/seed1/detections\.json cannot be read"):

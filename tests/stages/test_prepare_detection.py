@@ -11,8 +11,11 @@ import yaml
 
 from makd.errors import UserError
 from makd.manifest import class_names, read_manifest
-from stages.prepare_detection import check_params
+from makd.params import validate
+from stages.prepare_detection import Params, check_params
 from tests.made_up_detection import CATEGORIES, DETECTION, TABLES, detection_params, prepare, write_dataset
+
+BLOCK = detection_params()["extract_logits"]
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +76,10 @@ def change(key: str, entry: int, **values: Any) -> Callable[[dict[str, Any]], No
         (change("categories", 0, name="yak"), "different categories, such as 'yak'"),
         (lambda content: content.pop("annotations"), "must be a JSON object with a list 'annotations'"),
         (lambda content: content["annotations"].clear(), "the train split has no box that counts"),
+        (
+            lambda content: content["annotations"].__delitem__(slice(1, None)),
+            "the train split has 1 picture with boxes",
+        ),
     ],
 )
 def test_a_mistake_in_the_json_is_named(
@@ -108,6 +115,10 @@ def test_unreadable_pictures_are_named_and_left_out_with_their_boxes(
         ({"alfa": 1}, "alfa: no such param"),
         ({"models": ["resnet19"]}, "models.0"),
         ({"n_questions": 21}, "n_questions is 21"),
+        ({"seeds": [0, 0]}, r"seeds: name each of them once, got \[0, 0\]"),
+        ({"models": ["resnet18", "resnet18"]}, "models: name each of them once"),
+        ({"extract_logits": BLOCK | {"backend": "class_llm"}}, "answers by class say little"),
+        ({"extract_logits": BLOCK | {"zero_shot_splits": ["test"]}}, "leave extract_logits.zero_shot_splits empty"),
         ({"dataset": "coco", "prepare_detection": {"root": "x", "train": None, "test": None}}, "dataset coco needs"),
     ],
 )
@@ -116,6 +127,52 @@ def test_bad_params_are_refused_in_one_line(changes: dict[str, Any], message: st
     with pytest.raises(UserError, match=message) as error:
         check_params()
     assert "\n" not in str(error.value)
+
+
+def test_milestones_that_never_come_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    params = detection_params()
+    params["train_detector"] |= {"iterations": 5, "milestones": [4, 5, 9]}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    check_params()
+    assert "warning: train_detector.milestones [5, 9] never come within 5 iterations" in capsys.readouterr().err
+
+
+def test_pretrained_weights_are_fetched_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr("stages.prepare_detection.fetch_weights", lambda model, recipe: fetched.append(model))
+    params = detection_params(models=["resnet18", "resnet34"])
+    for pretrained in (False, True):
+        params["train_detector"] |= {"pretrained": pretrained}
+        Path("params.yaml").write_text(yaml.safe_dump(params))
+        check_params()
+    assert fetched == ["resnet18", "resnet34"]
+
+
+def test_coco2017_is_trained_on_train2017_and_tested_on_val2017() -> None:
+    known = {key: value for key, value in detection_params(dataset="coco2017").items() if key in Params.model_fields}
+    parts = validate(Params, known).parts
+    assert [(split, part.annotations.as_posix(), part.images.name) for split, part in parts.items()] == [
+        ("train", "annotations/instances_train2017.json", "train2017"),
+        ("test", "annotations/instances_val2017.json", "val2017"),
+    ]
+
+
+def test_pictures_that_stand_in_both_splits_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset()
+    Path("set/test/1.png").write_bytes(Path("set/train/1.png").read_bytes())
+    monkeypatch.setattr("tests.made_up_detection.write_dataset", lambda: None)
+    prepare()
+    said = "warning: 1 picture stands in both splits, which makes AP too good: set/test/1.png, set/train/1.png"
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_without_the_pictures_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = detection_params()
+    params["prepare_detection"]["test"]["images"] = "elsewhere"
+    with pytest.raises(UserError, match=r"none of the 5 pictures of the test split .* set/elsewhere; .*\.test"):
+        prepare(params)
 
 
 @pytest.mark.parametrize("preset", sorted(DETECTION.glob("presets/*.yaml")), ids=lambda path: path.stem)

@@ -13,13 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import InternVLConfig, InternVLForConditionalGeneration
 
-from makd.errors import UserError
+from makd.errors import UserError, some
 from makd.files import write_json
 from tools.convert_internvl2.configuration import language_model
 
 INDEX = "model.safetensors.index.json"
-NAMED = 8
-"""Keys that an error names before it counts the rest."""
 
 # Published names: modeling_intern_vit.py, modeling_internvl_chat.py and modeling_internlm2.py of OpenGVLab/InternVL
 EMBEDDINGS = r"vision_model\.embeddings\."
@@ -132,7 +130,7 @@ def check_weights(shards: Sequence[Shard], config: InternVLConfig, published: di
     names = {name: shape for shard in shards for name, shape in shard.shapes.items()}
     unknown = [name for name in names if native_name(name, published) is None]
     if unknown:
-        raise UserError(f"{shards[0].file.parent}: keys that have no place in the native model: {listed(unknown)}")
+        raise UserError(f"{shards[0].file.parent}: keys that have no place in the native model: {some(unknown)}")
     with torch.device("meta"):
         expected = {
             name: tuple(weight.shape)
@@ -154,7 +152,7 @@ def check_weights(shards: Sequence[Shard], config: InternVLConfig, published: di
         ),
     }.items():
         if wrong:
-            raise UserError(f"{shards[0].file.parent}: {label}: {listed(wrong)}")
+            raise UserError(f"{shards[0].file.parent}: {label}: {some(wrong)}")
 
 
 def fitting(name: str, tensor: Tensor, config: InternVLConfig, published: dict[str, Any]) -> list[tuple[str, Tensor]]:
@@ -164,11 +162,6 @@ def fitting(name: str, tensor: Tensor, config: InternVLConfig, published: dict[s
         return list(native_tensors(native, tensor, config))
     except (RuntimeError, ValueError) as error:
         raise UserError(f"{name} of shape {tuple(tensor.shape)} does not fit the heads in config.json") from error
-
-
-def listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def convert_weights(
