@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
+from safetensors.torch import save_file
 
 from makd.detection_recipe import DetectorName, DetectorRecipe
+from makd.detectors import build_detector, plain_state
+from makd.files import write_json
 from makd.params import read_params, validate
 from makd.runtime import Runtime
+from makd.tensors import contiguous
 from stages.prepare_detection import Params, prepare_detection
 
 DETECTION = Path("pipelines/detection").resolve()
@@ -110,3 +114,16 @@ def write_answers(manifest: Path = Path("manifest.parquet"), path: Path = Path("
     answers = np.random.default_rng(0).random((len(rows), len(QUESTIONS)), dtype=np.float32)
     answers[1, 0] = np.nan
     pd.concat([rows, pd.DataFrame(answers, columns=QUESTIONS)], axis=1).to_parquet(path)
+
+
+def write_detector(folder: Path, *, pretrained: bool = False) -> None:
+    """Untrained weights and config.json, as `train_detector` leaves them."""
+    scratch = recipe()
+    state = plain_state(build_detector(MODEL, 2, 3, scratch, seed=0))
+    if pretrained:  # frozen batch normalisation counts no batches
+        state = type(state)((name, one) for name, one in state.items() if "num_batches" not in name)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(contiguous(state), folder / "model.safetensors")
+    params = {"train_detector": scratch.model_dump(mode="json") | {"pretrained": pretrained}, "alpha": 1.0}
+    config = {"model": MODEL, "arm": "makd", "seed": 0, "categories": ["auk", "owl"], "questions": [], "params": params}
+    write_json(config, folder / "config.json")

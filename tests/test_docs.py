@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.made_up_detection import write_detector
 from tests.made_up_report import evaluated
 from tests.made_up_runs import MadeUpRuns, png
 
@@ -27,12 +28,14 @@ def project(tmp_path: Path, shipped: Path) -> Path:
     made_up.write()
     evaluated(made_up)
     shutil.copytree(shipped, tmp_path / "out")
-    (tmp_path / "bird.png").write_bytes(png((200, 30, 30)))
+    write_detector(tmp_path / "pipelines/detection/models/resnet18/makd/seed0")
+    for name in ("bird", "birds"):
+        (tmp_path / f"{name}.png").write_bytes(png((200, 30, 30)))
     return tmp_path
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("document", ["README.md", "docs/data.md", "docs/shipping.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/data.md", "docs/shipping.md", "docs/detection.md"])
 def test_the_code_of_a_document_runs(
     document: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,29 +7,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
-from makd.detectors import build_detector, plain_state
 from makd.errors import UserError
-from makd.tensors import contiguous
 from makd.trained_detector import load_detector
 from makd.trained_run import open_run
-from tests.made_up_detection import MODEL, recipe
+from tests.made_up_detection import write_detector
 
 
 @pytest.fixture(params=[False, True], ids=["from scratch", "pretrained"])
 def run(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As `train_detector` leaves it; weights of a pretrained backbone must not be fetched once more."""
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *args, **kwargs: pytest.fail("a download"))
-    scratch = recipe()
-    detector = build_detector(MODEL, 2, 3, scratch, seed=0)
-    state = plain_state(detector)
-    if request.param:  # frozen batch normalisation counts no batches
-        state = type(state)((name, one) for name, one in state.items() if "num_batches" not in name)
-    save_file(contiguous(state), tmp_path / "model.safetensors")
-    params = {"train_detector": (scratch.model_dump(mode="json") | {"pretrained": request.param}), "alpha": 1.0}
-    config = {"model": MODEL, "arm": "makd", "seed": 0, "categories": ["auk", "owl"], "questions": [], "params": params}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    write_detector(tmp_path, pretrained=request.param)
     return tmp_path
 
 
