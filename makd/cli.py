@@ -12,7 +12,10 @@
 What computes is imported by the command that needs it, so that --help needs no second.
 """
 
+import errno
+import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from makd.errors import UserError, one_line_errors
+from makd.errors import UserError, on_a_line, one_line_errors
 
 if TYPE_CHECKING:
     from makd.predict import Prediction
@@ -98,8 +101,15 @@ def predict_command(
         lines = json_lines(found, top, student.questions)
     else:
         lines = csv_lines(found, top) if as_csv else table_lines(found, top)
-    for line in lines:
-        print(line)
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more as it ends
+        raise UserError(f"the output cannot be written: {error.strerror}; make room") from None
     bad.end()
 
 
@@ -114,7 +124,7 @@ class BadFiles:
             self.n_all += 1
             if one.error:
                 self.n += 1
-                print(f"skipped: {one.error}", file=sys.stderr)
+                print(f"skipped: {on_a_line(one.error)}", file=sys.stderr)
             yield one
 
     def end(self) -> None:
@@ -140,11 +150,13 @@ def explain_command(
     from makd.pictures import load_rgb
 
     picture = load_rgb(image)
+    if card:
+        from makd.explanation_card import check_card, save_card
+
+        check_card(card, image)
     found = explain(model, picture, rivals=rivals, format=format.value if format else None)
     print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else explanation_text(found, shown=top))
     if card:
-        from makd.explanation_card import save_card
-
         save_card(found, picture, card)
 
 
@@ -167,7 +179,7 @@ def evaluate_folder_command(
     found = evaluate_folder(model, folder, format=format.value if format else None, progress=progress)
     print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else evaluation_text(found))
     for error in found.bad:
-        print(f"skipped: {error}", file=sys.stderr)
+        print(f"skipped: {on_a_line(error)}", file=sys.stderr)
     if found.bad:
         raise typer.Exit(1)
 
@@ -199,5 +211,7 @@ def answers_command(words: Annotated[list[str] | None, typer.Argument()] = None)
 
 
 def main() -> None:
+    # What is too large is refused with a line of our own; the warning before it is about the library.
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit", module="PIL")
     with one_line_errors():
         app()

@@ -9,6 +9,11 @@ class UserError(Exception):
     """Something that the user can mend. The message says what was got, what was expected, where, and what to do."""
 
 
+def on_a_line(text: object) -> str:
+    """A message or a path as one line: the name of a file may hold the end of one."""
+    return str(text).replace("\r", "\\r").replace("\n", "\\n")
+
+
 def some(entries: Sequence[str], most: int = 5, between: str = ", ") -> str:
     """The first entries, and how many more there are."""
     return between.join(entries[:most]) + (f" and {len(entries) - most} more" if len(entries) > most else "")
@@ -23,5 +28,5 @@ def one_line_errors() -> Iterator[None]:
         print("interrupted; the same command goes on after what was saved last", file=sys.stderr)
         sys.exit(130)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {on_a_line(error)}", file=sys.stderr)
         sys.exit(1)

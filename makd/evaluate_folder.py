@@ -1,5 +1,6 @@
 """`makd evaluate-folder`: how often an exported student is right on pictures of your own, a folder a class."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from makd.datasets import is_image
 from makd.errors import UserError
 from makd.image_sources import images_below
 from makd.metrics import macro_f1_percent
@@ -80,6 +82,8 @@ def labelled_files(classes: tuple[str, ...], folder: Path) -> Iterator[tuple[Pat
             f"{folder}: {len(unknown)} of {len(folders)} folders are named like no class, the first is {unknown[0]!r}; "
             f"the classes are {', '.join(classes[:5])}{' ...' if len(classes) > 5 else ''}"
         )
+    if loose := sum(is_image(entry.name) for entry in folder.iterdir() if entry.is_file()):
+        print(f"warning: {loose} pictures lie beside the folders of {folder}, and are of no class", file=sys.stderr)
     for entry in folders:
         label = classes.index(entry.name)
         yield from ((file, label) for file in images_below(entry))

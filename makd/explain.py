@@ -79,6 +79,8 @@ def explain(
     Raises:
         UserError: no such model, or one without aspects; an unreadable picture.
     """
+    if rivals < 1:
+        raise UserError(f"rivals must be 1 or more, got {rivals}")
     student = model if isinstance(model, ShippedStudent) else load_shipped(model, format)
     student.need_aspects()
     if len(student.classes) < 2:

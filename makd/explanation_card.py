@@ -7,13 +7,24 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from makd.errors import UserError
 from makd.explain import NOTE, Aspect, Explanation, verdict
 from makd.figures import LOOK, figure_style, new_figure, save_figure, shorten
+from makd.files import make_parent
 
 SHOWN = 8
 LONGEST = 76  # characters of a question, in two lines
 FOR, AGAINST = LOOK["makd"][0], LOOK["baseline"][0]
 USUAL = {"predicted": (FOR, "D"), "rival": (AGAINST, "o")}
+
+
+def check_card(card: Path, image: Path) -> None:
+    """Raise a `UserError`, before anything is computed, where a card cannot or must not be written."""
+    if card.suffix.lower() != ".png":
+        raise UserError(f"{card}: a card is a PNG; give a name that ends in .png")
+    if card.is_dir() or (card.exists() and card.samefile(image)):
+        raise UserError(f"{card} is {'a folder' if card.is_dir() else 'the picture itself'}; give another name")
+    make_parent(card)
 
 
 def save_card(explanation: Explanation, image: Image.Image, path: Path) -> None:

@@ -15,7 +15,7 @@ from makd.class_student import without_aspects
 from makd.costs import flops, parameters
 from makd.errors import UserError
 from makd.evidence import class_answer_means
-from makd.files import main_checkout, whole_folder
+from makd.files import main_checkout, make_parent, whole_folder
 from makd.graph_formats import captured, write_onnx, write_pt2
 from makd.manifest import read_manifest
 from makd.model_card import model_card
@@ -114,7 +114,7 @@ def check_formats(formats: Sequence[Format]) -> None:
 def check_place(to: Path) -> None:
     """Refuse to replace what is no export: a whole folder goes when its place is taken."""
     if not to.exists() or (to.is_dir() and not any(to.iterdir())):
-        return
+        return make_parent(to)
     if not to.is_dir() or not is_export(to):
         raise UserError(f"{to} is there and is no earlier export; give a new folder")
     if foreign := sorted({path.name for path in to.iterdir()} - {CONFIG, CARD, ASPECTS, *FILES.values()}):

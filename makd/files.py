@@ -39,6 +39,14 @@ def cache_dir() -> Path:
     return folder
 
 
+def make_parent(path: Path) -> None:
+    """The folder that `path` will lie in; a UserError where there can be none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}; give another place") from None
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` and rename it to `path` at the end, so that `path` is never half written.

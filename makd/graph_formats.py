@@ -72,7 +72,7 @@ def write_onnx(captured: torch.export.ExportedProgram, config: ShippedConfig, pa
         UserError: the packages of the extra `onnx` are missing, or the model has an operation that ONNX lacks.
     """
     n_outputs = 2 if config.questions else 1
-    with quietly(), needing_onnx():
+    with quietly("torch.onnx"), needing_onnx():
         program = torch.onnx.export(
             captured, input_names=[INPUT], output_names=OUTPUTS[:n_outputs], dynamo=True, verbose=False
         )
@@ -84,7 +84,8 @@ def write_onnx(captured: torch.export.ExportedProgram, config: ShippedConfig, pa
 
 def open_pt2(path: Path, device: torch.device) -> Callable[[Images], Logits]:
     try:
-        graph = torch.export.load(path).module().to(device)
+        with quietly("torch.export"):
+            graph = torch.export.load(path).module().to(device)
     except Exception as error:  # of a damaged file, nearly every type
         raise UserError(f"{path} cannot be read: {first_line(error)}; export the student anew") from None
     return lambda images: torch.cat(graph(images), dim=-1)
@@ -123,11 +124,11 @@ def needing_onnx() -> Iterator[None]:
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
-    """The exporter warns of its own internals, which no user can mend."""
-    logger = logging.getLogger("torch.onnx")
+def quietly(part: str) -> Iterator[None]:
+    """This part of torch warns of its own internals, which no user can mend."""
+    logger = logging.getLogger(part)
     before = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

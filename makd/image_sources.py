@@ -28,6 +28,8 @@ def image_files(sources: Sequence[Path | str]) -> list[Path]:
 
 def files_of(source: str) -> Iterator[Path]:
     path = Path(source)
+    if not source:
+        raise UserError("a source is empty, such as an unset variable of the shell; give pictures, folders or patterns")
     if path.is_dir():
         yield from images_below(path)
     elif path.exists():

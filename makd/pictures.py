@@ -6,7 +6,7 @@ from io import BufferedIOBase, BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from makd.errors import UserError
 
@@ -25,6 +25,8 @@ def load_rgb(path: Path) -> Image.Image:
         UserError: the file cannot be opened; nothing is known about its content.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise UserError(f"{path} is no file")
         file = path.open("rb")
     except OSError as error:
         raise UserError(f"{path} cannot be opened: {error.strerror}") from None
@@ -66,7 +68,12 @@ def decode_rgb(file: BufferedIOBase, path: Path) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly every type on broken bytes
-        raise UnreadablePicture(f"{path} cannot be read as a picture: {error}") from error
+        raise UnreadablePicture(f"{path} cannot be read as a picture: {reason(error)}") from error
+
+
+def reason(error: BaseException | None) -> str:
+    """Pillow's own words name the file object instead of the trouble."""
+    return "its format is unknown" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -37,6 +37,8 @@ class Prediction:
 
     def top(self, k: int) -> list[tuple[str, float]]:
         """The `k` likeliest classes with their probabilities in [0, 1]; all, if there are fewer; none of a bad file."""
+        if k < 1:
+            raise UserError(f"top must be 1 or more, got {k}")
         if self.probabilities is None:
             return []
         order = np.argsort(-self.probabilities, kind="stable")[:k]

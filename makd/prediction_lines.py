@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
+from makd.errors import on_a_line
 from makd.predict import Prediction
 
 FIRST_LINES = 200
@@ -19,15 +20,10 @@ def table_lines(predictions: Iterable[Prediction], k: int) -> Iterator[str]:
     first = list(islice(predictions, FIRST_LINES))
     if not first:
         return
-    width, name = max(len(on_a_line(one)) for one in first), max(map(len, first[0].classes))
+    width, name = max(len(on_a_line(one.path)) for one in first), max(map(len, first[0].classes))
     for one in chain(first, predictions):
         cells = (f"{label:<{name}} {100 * p:5.1f} %" for label, p in one.top(k))
-        yield f"{on_a_line(one):<{width}}  {'  '.join(cells)}"
-
-
-def on_a_line(prediction: Prediction) -> str:
-    """Its path; a name of a file may hold an end of a line."""
-    return str(prediction.path).replace("\r", "\\r").replace("\n", "\\n")
+        yield f"{on_a_line(one.path):<{width}}  {'  '.join(cells)}"
 
 
 def json_lines(predictions: Iterable[Prediction], k: int, questions: Sequence[str] = ()) -> Iterator[str]:

@@ -5,7 +5,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from makd.images import centre_pixels
-from makd.pictures import to_rgb, upright
+from makd.pictures import UnreadablePicture, to_rgb, upright
 from makd.shipped_config import ShippedConfig
 
 
@@ -15,7 +15,12 @@ def student_pixels(
     """Any picture of Pillow's, turned upright (EXIF), made RGB, on white where it is transparent, resized and cropped.
 
     Raises:
-        UnreadablePicture: it is too thin to be resized.
+        UnreadablePicture: it has no pixel, is too thin to be resized, or has values of unknown range.
     """
-    rgb = to_rgb(upright(picture))
+    if 0 in picture.size:
+        raise UnreadablePicture(f"{name} is {picture.width} x {picture.height}: there is nothing to see")
+    try:
+        rgb = to_rgb(upright(picture))
+    except ValueError as error:
+        raise UnreadablePicture(f"{name} cannot be read as a picture: {error}") from None
     return centre_pixels(rgb, resize_px=config.makd.resize_px, image_px=config.image_px, name=name)

@@ -10,11 +10,10 @@ from typing import NamedTuple
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import UnidentifiedImageError
 
 from makd.errors import UserError, some
 from makd.files import cache_dir, main_checkout, write_parquet
-from makd.pictures import UnreadablePicture, decode_rgb, image_id
+from makd.pictures import UnreadablePicture, decode_rgb, image_id, reason
 from makd.progress import with_progress
 
 
@@ -133,13 +132,13 @@ def read_one(path: str) -> tuple[str | None, str | None]:
     The reason goes behind the path, and does not say it again.
     """
     file = main_checkout() / path
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        return None, "is no file"
     try:
         content = file.read_bytes()
         decode_rgb(BytesIO(content), file)
     except OSError as error:
         return None, str(error.strerror or error)
     except UnreadablePicture as error:
-        cause = error.__cause__
-        what = "its format is unknown" if isinstance(cause, UnidentifiedImageError) else cause
-        return None, f"cannot be read as a picture: {what}"
+        return None, f"cannot be read as a picture: {reason(error.__cause__)}"
     return image_id(content), None

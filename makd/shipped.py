@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from makd.augment import normalise
 from makd.devices import choose_device
 from makd.errors import UserError
-from makd.graph_formats import open_onnx, open_pt2
+from makd.graph_formats import first_line, open_onnx, open_pt2
 from makd.preprocessing import student_pixels
-from makd.shipped_config import ShippedConfig, read_config
+from makd.shipped_config import CONFIG, ShippedConfig, read_config
 from makd.students import ClassAndAspectHead, build_student, find_classifier, split_logits
 
 Format = Literal["safetensors", "onnx", "pt2"]
@@ -118,13 +118,37 @@ def load_shipped(folder: str | os.PathLike[str], format: Format | None = None) -
             compute = open_onnx(folder / FILES[chosen])
         case "pt2":
             compute = open_pt2(folder / FILES[chosen], device)
+    if chosen != "safetensors":
+        check_graph(compute, config, device, folder / FILES[chosen])
     means = extras["class_means"].numpy() if extras else None
     return ShippedStudent(folder, config, device, compute, means)
 
 
+def check_graph(compute: Callable[[Tensor], Tensor], config: ShippedConfig, device: torch.device, path: Path) -> None:
+    """A graph of other classes, aspects or pictures than config.json says would answer all the same, or not at all."""
+    images = torch.zeros(1, 3, config.image_px, config.image_px, device=device)
+    expected = (1, len(config.classes) + len(config.questions))
+    try:
+        with torch.inference_mode():
+            got = tuple(compute(images).shape)
+    except Exception as error:  # runtimes have no common type
+        raise UserError(
+            f"{path} does not take the pictures of {config.image_px} px of config.json: {first_line(error)[:160]}; "
+            "export anew"
+        ) from None
+    if got != expected:
+        raise UserError(
+            f"{path} gives {got[1]} outputs a picture, but config.json has {len(config.classes)} classes and "
+            f"{len(config.questions)} questions; export anew"
+        )
+
+
 def assemble(folder: Path, config: ShippedConfig, extras: dict[str, Tensor]) -> nn.Module:
     """The plain classifier and, where its rows are there, the aspects put below those of the classes."""
-    student = build_student(config.architecture, config.num_classes, 0, seed=0, model_args=config.model_args)
+    try:
+        student = build_student(config.architecture, config.num_classes, 0, seed=0, model_args=config.model_args)
+    except UserError as error:  # it speaks of params.yaml
+        raise UserError(f"{folder / CONFIG}: architecture or model_args: {error}") from None
     try:
         student.load_state_dict(read_tensors(folder / FILES["safetensors"]))
         if extras:
@@ -137,18 +161,34 @@ def assemble(folder: Path, config: ShippedConfig, extras: dict[str, Tensor]) -> 
             student.set_submodule(place, head)
     except (RuntimeError, KeyError) as error:
         raise UserError(
-            f"the weights in {folder} are not those of its config.json: {' '.join(str(error).split())}; export anew"
+            f"the weights in {folder} are not those of its config.json: {' '.join(str(error).split())[:160]}; "
+            "export anew"
         ) from None
     return student
 
 
 def read_aspects(folder: Path, config: ShippedConfig) -> dict[str, Tensor]:
     """Nothing of a student without aspects."""
-    return read_tensors(folder / ASPECTS) if config.questions else {}
+    if not config.questions:
+        return {}
+    path = folder / ASPECTS
+    found = read_tensors(path)
+    expected = {"class_means": (len(config.classes), len(config.questions)), "weight": (len(config.questions),)}
+    for (
+        name,
+        shape,
+    ) in expected.items():  # the width of the weight is left to the model, which tells when it does not fit
+        got = tuple(found[name].shape)[: len(shape)] if name in found else "none"
+        if got != shape:
+            raise UserError(f"{path}: {name} must be of {shape}, as config.json says, got {got}; export anew")
+    return found
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        found = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}; export the student anew") from None
+    if broken := [name for name, tensor in found.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+        raise UserError(f"{path}: {broken[0]} holds what is no number; export the student anew")
+    return found

@@ -2,14 +2,18 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from makd.errors import UserError
+from makd.params import Distinct
 
 CONFIG = "config.json"
 MENDING = "give a folder that `makd export` wrote"
+Side = Annotated[int, Field(ge=1, le=8192)]
+"""Of a picture, in pixels; the bound keeps a damaged file from taking all memory."""
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Part(BaseModel):
@@ -22,13 +26,13 @@ class PretrainedCfg(Part):
     """How pictures become the student's input, in timm's words."""
 
     num_classes: int = Field(ge=1)
-    input_size: tuple[int, int, int]  # channels, height, width
+    input_size: tuple[Literal[3], Side, Side]  # channels, height, width
     fixed_input_size: bool = False
     interpolation: Literal["bilinear"] = "bilinear"
     crop_mode: Literal["center"] = "center"
     crop_pct: float = Field(gt=0, le=1)  # of the shorter side; timm's only word for it
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    std: tuple[Positive, Positive, Positive]
     first_conv: Any = None
     classifier: Any = None
 
@@ -36,7 +40,7 @@ class PretrainedCfg(Part):
 class MakdPart(Part):
     """`resize_px` is the shorter side before the crop; `questions` are those of the aspect head, if it was exported."""
 
-    resize_px: int = Field(ge=1)
+    resize_px: Side
     questions: tuple[str, ...] = ()
 
 
@@ -46,18 +50,26 @@ class ShippedConfig(Part):
     architecture: str
     num_classes: int = Field(ge=1)
     num_features: int = Field(ge=1)
-    label_names: tuple[str, ...]
+    label_names: Distinct[str]
     model_args: dict[str, Any] = {}
     pretrained_cfg: PretrainedCfg
     makd: MakdPart
 
     @model_validator(mode="after")
     def check(self) -> "ShippedConfig":
-        channels, height, width = self.pretrained_cfg.input_size
-        if channels != 3 or height != width:
-            raise ValueError(f"input_size must be 3 channels of a square, got {list(self.pretrained_cfg.input_size)}")
-        if len(self.label_names) != self.num_classes:
-            raise ValueError(f"{len(self.label_names)} label_names for {self.num_classes} classes")
+        cfg = self.pretrained_cfg
+        _, height, width = cfg.input_size
+        if height != width:
+            raise ValueError(f"input_size must be 3 channels of a square, got {list(cfg.input_size)}")
+        if not len(self.label_names) == self.num_classes == cfg.num_classes:
+            raise ValueError(
+                f"{len(self.label_names)} label_names, num_classes {self.num_classes} and pretrained_cfg.num_classes "
+                f"{cfg.num_classes} must be equal"
+            )
+        if not self.makd.resize_px >= width:
+            raise ValueError(f"makd.resize_px {self.makd.resize_px} must be at least {width}, the input's side")
+        if not math.isclose(cfg.crop_pct, width / self.makd.resize_px, rel_tol=1e-6):
+            raise ValueError(f"crop_pct {cfg.crop_pct} must be {width} / {self.makd.resize_px}, of makd.resize_px")
         return self
 
     @property

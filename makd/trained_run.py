@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from torch import nn
 
@@ -14,6 +14,8 @@ from makd.errors import UserError
 from makd.files import parquet_errors
 from makd.students import load_student
 
+COLUMNS = ("image_id", "path", "split", "class_name", "predicted")
+"""Of predictions.parquet, that is."""
 MENDING = "give a folder that `train` wrote, such as models/resnet10t/makd/seed0"
 
 
@@ -32,7 +34,13 @@ class RunConfig(BaseModel):
     resize_px: int = Field(ge=1)
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    params: dict[str, Any]
+    params: dict[str, Any] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def check(self) -> "RunConfig":
+        if self.image_px > self.resize_px:
+            raise ValueError(f"image_px {self.image_px} is cut from resize_px {self.resize_px} and must not exceed it")
+        return self
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,8 @@ def read_run_config(path: Path) -> RunConfig:
         if "train_detector" in path.read_text(encoding="utf-8"):
             raise UserError(f"{path} is that of a detector, which needs no export: docs/detection.md") from None
         keys = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
-        raise UserError(f"{path} is not that of a run: {keys or 'not a mapping'} missing or wrong; {MENDING}") from None
+        problem = f"{keys} missing or wrong" if keys else error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path} is not that of a run: {problem}; {MENDING}") from None
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); {MENDING}") from None
 
@@ -77,5 +86,9 @@ def read_run_config(path: Path) -> RunConfig:
 def read_predictions(path: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
-    with parquet_errors(path, "run: dvc repro, or remove the file to export without its accuracy"):
-        return pd.read_parquet(path)
+    mending = "run: dvc repro, or remove the file to export without its accuracy"
+    with parquet_errors(path, mending):
+        found = pd.read_parquet(path)
+    if lacking := [name for name in COLUMNS if name not in found]:
+        raise UserError(f"{path} has no column {lacking[0]!r}; {mending}")
+    return found

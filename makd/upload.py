@@ -4,6 +4,7 @@ It is the body of the request. It is never written anywhere, and its name never 
 disk.
 """
 
+import asyncio
 import threading
 import warnings
 from collections.abc import Callable
@@ -14,12 +15,15 @@ from typing import TypeVar
 from fastapi import HTTPException, Request
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from makd.pictures import UnreadablePicture, decode_rgb
 
 MOST_BYTES = 20 * 2**20
 MOST_PIXELS = 50_000_000
 """Of an upload, and of what it unpacks to: a file of a few kilobytes may claim to be a picture of gigabytes."""
+MOST_SECONDS = 60
+"""Of an upload, so that nobody holds a connection open for ever."""
 TYPES = {
     "image/png": "PNG",
     "image/jpeg": "JPEG",
@@ -37,8 +41,8 @@ async def looked_at(request: Request, use: Callable[[Image.Image], T]) -> T:
     """What `use` makes of the picture that the request holds, as RGB.
 
     Raises:
-        HTTPException: 415 for another type than TYPES, 413 for too many bytes or pixels, 400 for no picture, or
-            one that is too thin.
+        HTTPException: 415 for another type than TYPES, 413 for too many bytes or pixels, 408 for too many seconds, 400
+            for no picture, or one that is too thin.
     """
     kind = format_of(request)
     content = await body_of(request)
@@ -62,12 +66,18 @@ def format_of(request: Request) -> str:
 
 
 async def body_of(request: Request) -> bytes:
-    """Not a byte beyond the limit is waited for, whatever the client claims to send."""
+    """Not a byte beyond the limit is waited for, whatever the client claims to send, and none for long."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_BYTES:
-            raise HTTPException(413, f"more than {MOST_BYTES >> 20} MiB; send a smaller picture")
+    try:
+        async with asyncio.timeout(MOST_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    raise HTTPException(413, f"more than {MOST_BYTES >> 20} MiB; send a smaller picture")
+    except TimeoutError:
+        raise HTTPException(408, f"the picture did not arrive within {MOST_SECONDS} seconds; send it again") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the client hung up") from None
     return bytes(body)
 
 

@@ -26,10 +26,21 @@ def write(folder: Path, config: dict[str, Any]) -> Path:
     ("change", "message"),
     [
         (lambda config: config.pop("makd"), r"\(makd: Field required\); give a folder that `makd export` wrote"),
-        (lambda config: config["label_names"].pop(), "2 label_names for 3 classes"),
+        (lambda config: config["label_names"].pop(), "2 label_names, num_classes 3 and .* must be equal"),
         (lambda config: config["pretrained_cfg"].update(interpolation="bicubic"), "interpolation: .*'bilinear'"),
         (lambda config: config["pretrained_cfg"].update(input_size=[3, 32, 64]), "a square, got"),
-        (lambda config: config["pretrained_cfg"].update(input_size=[1, 32, 32]), "a square, got"),
+        (lambda config: config["pretrained_cfg"].update(input_size=[1, 32, 32]), r"input_size\.0: Input should be 3"),
+        (
+            lambda config: config["pretrained_cfg"].update(input_size=[3, 0, 0]),
+            r"input_size\.1: .* greater than or equal",
+        ),
+        (lambda config: config["pretrained_cfg"].update(input_size=[3, 10**5, 10**5]), r"input_size\.1: .* less than"),
+        (lambda config: config["pretrained_cfg"].update(std=[0.2, 0.0, 0.2]), r"std\.1: .* greater than 0"),
+        (lambda config: config["pretrained_cfg"].update(num_classes=2), r"pretrained_cfg\.num_classes 2 must be equal"),
+        (lambda config: config["pretrained_cfg"].update(crop_pct=0.5), r"crop_pct 0\.5 must be 32 / "),
+        (lambda config: config["makd"].update(resize_px=10), "resize_px 10 must be at least 32"),
+        (lambda config: config["makd"].update(resize_px=10**7), r"makd\.resize_px: .* less than"),
+        (lambda config: config.update(label_names=["a", "b", "a"]), "label_names: .* name each of them once"),
     ],
 )
 def test_a_wrong_config_is_named_in_one_line(shipped: Path, tmp_path: Path, change: Any, message: str) -> None:
