@@ -107,15 +107,15 @@ def test_a_pretrained_backbone_is_frozen_as_in_torchvision(
 
 @pytest.mark.parametrize("features", ["c5", "fpn"])
 def test_aspects_are_seen_in_the_features_asked_for(features: AspectFeatures) -> None:
-    detector = build_detector(MODEL, 3, 4, recipe(), seed=0, features=features).eval()
-    pictures = batch()[0][:1]  # of a size that is neither changed nor padded
+    detector = build_detector(MODEL, 3, 4, recipe(), seed=0, features=features)
+    pictures, targets = (part[:1] for part in batch())  # of a size that is neither changed nor padded
     maps = backbone_of(detector.plain).body(detector.plain.transform(pictures)[0].tensors)
     pyramid = backbone_of(detector.plain).fpn(maps)
     assert list(maps) == ["0", "1"]
     seen = [maps["1"]] if features == "c5" else [pyramid["0"], pyramid["1"]]
     assert detector.aspect_head is not None
     expected = detector.aspect_head(torch.cat([level.mean(dim=(2, 3)) for level in seen], dim=1))
-    torch.testing.assert_close(detector(pictures).aspect_logits, expected)
+    torch.testing.assert_close(detector(pictures, targets).aspect_logits, expected)
 
 
 def test_padding_does_not_count_in_the_averages() -> None:
