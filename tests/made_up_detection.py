@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from makd.detection_recipe import DetectorName, DetectorRecipe
+from makd.detection_set import DetectionSet, read_set
 from makd.detectors import build_detector, plain_state
 from makd.files import write_json
 from makd.params import read_params, validate
@@ -106,6 +107,11 @@ def prepare(params: dict[str, Any] | None = None) -> dict[str, Path]:
     paths = {name: Path(f"{name}.parquet") for name in names}
     prepare_detection(validate(Params, known), RUNTIME, **paths)
     return paths
+
+
+def tables_of(split: str) -> DetectionSet:
+    """What `prepare` wrote of a split."""
+    return read_set(*[Path(f"{name}.parquet") for name in TABLES]).of(split)
 
 
 def write_answers(manifest: Path = Path("manifest.parquet"), path: Path = Path("aspects.parquet")) -> None:

@@ -11,16 +11,16 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
 
 from makd.detection_figures import ap_figure, detections_figure
-from makd.detection_set import DetectionSet, read_set
+from makd.detection_set import DetectionSet
 from makd.figures import figure_style
-from tests.made_up_detection import TABLES, prepare
+from tests.made_up_detection import prepare, tables_of
 
 
 @pytest.fixture
 def test_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DetectionSet:
     monkeypatch.chdir(tmp_path)
     prepare()
-    return read_set(*[Path(f"{name}.parquet") for name in TABLES]).of("test")
+    return tables_of("test")
 
 
 def drawn(test_set: DetectionSet, *makd: dict[str, Any]) -> Figure:

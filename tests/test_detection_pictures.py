@@ -9,16 +9,16 @@ import torch
 
 from makd.detection_pictures import BoxedPicture, ahead, batch_rows, boxed_pictures, loaded, mirrored
 from makd.detection_results import detection_rows
-from makd.detection_set import DetectionSet, read_set
+from makd.detection_set import DetectionSet
 from makd.errors import UserError
-from tests.made_up_detection import COLOURS, TABLES, prepare
+from tests.made_up_detection import COLOURS, prepare, tables_of
 
 
 @pytest.fixture
 def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DetectionSet:
     monkeypatch.chdir(tmp_path)
     prepare()
-    return read_set(*[Path(f"{name}.parquet") for name in TABLES]).of("train")
+    return tables_of("train")
 
 
 @pytest.fixture
@@ -37,6 +37,13 @@ def test_boxes_and_labels(pictures: list[BoxedPicture]) -> None:
     inside = sideways.pixels()[:, top:bottom, left:right]
     assert (inside == torch.tensor(COLOURS[5])[:, None, None]).all()
     assert (sideways.pixels() == torch.tensor(COLOURS[5])[:, None, None]).all(dim=0).sum() == inside[0].numel()
+
+
+def test_boxes_are_cut_at_the_border_of_the_upright_picture(train: DetectionSet) -> None:
+    over = train.boxes.assign(left=-5.0, top=-7.0, width=500.0, height=400.0)
+    cut = {picture.coco_id: picture.boxes.tolist() for picture in boxed_pictures(train._replace(boxes=over))}
+    assert cut[1] == [[0, 0, 64, 64]] * 2
+    assert cut[6] == [[0, 0, 64, 96]], "it lies on its side"
 
 
 def test_detections_go_back_into_the_frame_of_the_dataset(train: DetectionSet, pictures: list[BoxedPicture]) -> None:

@@ -1,12 +1,16 @@
 """The detector is torchvision's; the aspect head looks on."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from torchvision.ops import FrozenBatchNorm2d
 
 from makd.detection_recipe import AspectFeatures, DetectorName, DetectorRecipe
-from makd.detectors import Detected, Trained, averages, build_detector, build_plain, plain_state
+from makd.detectors import Detected, Trained, averages, backbone_of, build_detector, build_plain, plain_state
+from makd.errors import UserError
 from makd.params import read_params, validate
 from tests.made_up_detection import DETECTION, MODEL, recipe
 
@@ -56,6 +60,62 @@ def test_what_ships_has_the_parameters_of_the_plain_detector() -> None:
     extra = sum(p.numel() for p in makd.parameters()) - sum(p.numel() for p in baseline.parameters())
     assert makd.aspect_head is not None
     assert extra == sum(p.numel() for p in makd.aspect_head.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "anchors"),
+    [
+        ("resnet18", ((16,), (24,), (32,), (48,), (64,))),
+        (MODEL, ((16, 24, 32, 48, 64),) * 3),
+    ],
+)
+def test_every_param_reaches_its_place(name: DetectorName, anchors: tuple[tuple[int, ...], ...]) -> None:
+    sizes = {"short_px": [48, 64], "long_px": 97, "fpn_channels": 9, "head_channels": 17}
+    counts = {"proposals_train": 21, "proposals_test": 22, "rpn_samples": 23, "box_samples": 24}
+    plain = build_plain(name, 3, recipe(**sizes, **counts))
+    assert plain.rpn.anchor_generator.sizes == anchors
+    assert (plain.transform.min_size, plain.transform.max_size) == ((48, 64), 97)
+    assert (plain.backbone.out_channels, plain.roi_heads.box_head.fc6.out_features) == (9, 17)
+    for training, proposals in ((True, 21), (False, 22)):
+        plain.train(training)
+        assert (plain.rpn.pre_nms_top_n(), plain.rpn.post_nms_top_n()) == (proposals, proposals)
+    assert plain.rpn.fg_bg_sampler.batch_size_per_image == 23
+    assert plain.roi_heads.fg_bg_sampler.batch_size_per_image == 24
+
+
+@pytest.mark.parametrize(
+    ("name", "trainable", "expected"),
+    [("resnet18", 3, 3), ("resnet18", 5, 5), (MODEL, 3, 3), (MODEL, 5, 6)],
+)
+def test_a_pretrained_backbone_is_frozen_as_in_torchvision(
+    name: DetectorName, trainable: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def offline(**arguments: Any) -> None:
+        asked.update(arguments)
+        raise OSError("no network")
+
+    for function in ("resnet_fpn_backbone", "mobilenet_backbone"):
+        monkeypatch.setattr(f"makd.detectors.{function}", offline)
+    with pytest.raises(UserError, match=f"pretrained: no weights for {name}: no network; set it to false"):
+        build_plain(name, 3, recipe(pretrained=True, trainable_layers=trainable))
+    assert asked["weights"] == "IMAGENET1K_V1"
+    assert asked["norm_layer"] is FrozenBatchNorm2d
+    assert asked["trainable_layers"] == expected
+
+
+@pytest.mark.parametrize("features", ["c5", "fpn"])
+def test_aspects_are_seen_in_the_features_asked_for(features: AspectFeatures) -> None:
+    detector = build_detector(MODEL, 3, 4, recipe(), seed=0, features=features)
+    pictures, targets = (part[:1] for part in batch())  # of a size that is neither changed nor padded
+    maps = backbone_of(detector.plain).body(detector.plain.transform(pictures)[0].tensors)
+    pyramid = backbone_of(detector.plain).fpn(maps)
+    assert list(maps) == ["0", "1"]
+    seen = [maps["1"]] if features == "c5" else [pyramid["0"], pyramid["1"]]
+    assert detector.aspect_head is not None
+    expected = detector.aspect_head(torch.cat([level.mean(dim=(2, 3)) for level in seen], dim=1))
+    torch.testing.assert_close(detector(pictures, targets).aspect_logits, expected)
 
 
 def test_padding_does_not_count_in_the_averages() -> None:

@@ -29,3 +29,12 @@ def test_a_box_lies_where_the_upright_picture_shows_it(orientation: int, tmp_pat
     stored = np.array([[60.0, 5.0, 90.0, 15.0]])
     np.testing.assert_array_equal(turn_upright(stored, frame), expected)
     np.testing.assert_array_equal(turn_back(turn_upright(stored, frame), frame), stored)
+
+
+def test_a_picture_that_is_decoded_upright_is_turned_no_further(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = tmp_path / "picture.tif"
+    Image.new("RGB", (100, 40)).save(file, exif=exif)
+    assert load_rgb(file).size == (40, 100)
+    assert read_frame(file) == Frame(40, 100, 1), "Pillow says the size of a TIFF as it is shown"

@@ -30,7 +30,7 @@ def change_config(folder: Path, **values: Any) -> None:
     [
         (lambda found: found.pop("class_means"), r"class_means must be of \(3, 3\), as config.json says, got none"),
         (
-            lambda found: found.update(class_means=torch.zeros(3, 3)),
+            lambda found: found.update(class_means=torch.zeros(3, 2)),
             r"class_means must be of \(3, 3\), .* got \(3, 2\)",
         ),
         (lambda found: found.update(weight=torch.zeros(2, 512)), r"weight must be of \(3,\), .* got \(2,\)"),

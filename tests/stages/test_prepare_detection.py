@@ -41,6 +41,19 @@ def test_the_tables_hold_the_dataset(capsys: pytest.CaptureFixture[str]) -> None
     assert "train: 7 pictures (1 without a box), 8 boxes and 1 crowd regions of 3 of 3 categories" in written.out
 
 
+def test_boxes_of_a_json_without_sizes_lie_in_upright_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset()
+    for file in (Path("set/train.json"), Path("set/test.json")):
+        content = json.loads(file.read_text())
+        content["images"] = [{key: image[key] for key in ("id", "file_name")} for image in content["images"]]
+        file.write_text(json.dumps(content))
+    monkeypatch.setattr("tests.made_up_detection.write_dataset", lambda: None)
+    prepare()
+    pictures = pd.read_parquet("pictures.parquet").set_index("path")[["width", "height", "orientation"]]
+    assert list(pictures.loc["set/train/sideways.png"]) == [64, 96, 1]
+    assert list(pictures.loc["set/train/0.png"]) == [96, 64, 1]
+
+
 def test_what_the_question_stages_read() -> None:
     prepare()
     manifest, shown = read_manifest(Path("manifest.parquet")), read_manifest(Path("shown.parquet"))
