@@ -35,6 +35,12 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(photos: Path) -> None:
     assert image_files(["photos/x[1].png"]) == [photos / "x[1].png"]
 
 
+@pytest.mark.usefixtures("photos")
+def test_an_empty_source_is_not_this_folder() -> None:
+    with pytest.raises(UserError, match="a source is empty, such as an unset variable of the shell"):
+        image_files([""])
+
+
 def test_nothing_there_is_a_user_error(photos: Path) -> None:
     with pytest.raises(UserError, match=r"photos/z\.png is not there; give pictures, folders or patterns"):
         image_files(["photos/z.png"])

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from makd.images import PictureFile, evaluation_pictures
+from makd.pictures import UnreadablePicture
 from makd.preprocessing import student_pixels
 from makd.shipped_config import MakdPart, ShippedConfig, read_config
 from tests.trained_project import TrainedProject
@@ -23,3 +24,19 @@ def test_pixels_are_those_of_the_evaluation_byte_for_byte(
     expected = evaluation_pictures(files, resize_px=resize_px, image_px=image_px, workers=0)
     for file, pixels in zip(files, expected, strict=True):
         assert np.array_equal(student_pixels(Image.open(file.path), config), pixels), file.path
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (Image.new("RGB", (0, 5)), "bird is 0 x 5: there is nothing to see"),
+        (Image.new("RGB", (60_000, 1)), "bird is 60000 x 1, too thin to be resized"),
+        (
+            Image.new("F", (9, 9), 3.0),
+            r"bird cannot be read as a picture: grey values from 3\.0 to 3\.0, expected 0 to 1",
+        ),
+    ],
+)
+def test_a_picture_that_cannot_be_one_is_named(shipped: Path, picture: Image.Image, message: str) -> None:
+    with pytest.raises(UnreadablePicture, match=message):
+        student_pixels(picture, read_config(shipped), "bird")
