@@ -42,7 +42,7 @@ async def looked_at(request: Request, use: Callable[[Image.Image], T]) -> T:
 
     Raises:
         HTTPException: 415 for another type than TYPES, 413 for too many bytes or pixels, 408 for too many seconds, 400
-            for no picture, or one that is too thin.
+            for no picture or one that is too thin, 503 while the server ends.
     """
     kind = format_of(request)
     content = await body_of(request)
@@ -78,6 +78,8 @@ async def body_of(request: Request) -> bytes:
         raise HTTPException(408, f"the picture did not arrive within {MOST_SECONDS} seconds; send it again") from None
     except ClientDisconnect:
         raise HTTPException(400, "the client hung up") from None
+    except asyncio.CancelledError:  # the server ends, and uvicorn would print a traceback
+        raise HTTPException(503, "the server is ending") from None
     return bytes(body)
 
 
