@@ -15,6 +15,7 @@ from makd.evidence import evidence
 from makd.explain import NOTE, Aspect, Explanation, Rival, explain, explanation_text
 from makd.explanation_card import save_card
 from makd.export import export
+from makd.figures import LOOK
 from makd.shipped import load_shipped
 from tests.trained_project import CLASSES, QUESTIONS, TrainedProject, knowing_one_class
 
@@ -114,8 +115,8 @@ def test_the_card_draws_either_class_in_its_colour(tmp_path: Path, monkeypatch: 
     save_card(found, Image.new("RGB", (30, 20)), tmp_path / "card.png")
     [_, bars, dots] = drawn[0].axes
     colours = {text.get_text(): to_rgba(text.get_color()) for text in bars.texts}
-    against, in_favour = colours["← speaks for owl"], colours["for auk →"]
-    assert against != in_favour
+    against, in_favour = (to_rgba(LOOK[arm][0]) for arm in ("baseline", "makd"))  # as on the page of `makd serve`
+    assert (colours["← speaks for owl"], colours["for auk →"]) == (against, in_favour)
     aspects = found.rivals[0].aspects
     assert [bar.get_width() for bar in bars.patches] == [one.nats for one in aspects]
     assert [bar.get_facecolor() for bar in bars.patches] == [in_favour if one.nats > 0 else against for one in aspects]
