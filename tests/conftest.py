@@ -61,3 +61,12 @@ def shipped(trained: "TrainedProject", tmp_path_factory: pytest.TempPathFactory)
     from makd.export import export
 
     return export(trained.run(), tmp_path_factory.mktemp("shipped") / "out", aspects=True, data=trained.data)
+
+
+@pytest.fixture(scope="session")
+def graphs(trained: "TrainedProject", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as ONNX and .pt2 alone. An ONNX export takes seconds."""
+    from makd.export import export
+
+    out = tmp_path_factory.mktemp("graphs") / "out"
+    return export(trained.run(), out, aspects=True, formats=("onnx", "pt2"), data=trained.data)

@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from makd.aspects import KEY_COLUMNS
 from makd.files import write_json, write_parquet
 from makd.manifest import read_manifest, write_manifest
 from makd.pictures import image_id
+from makd.trained_run import RunConfig
 
 ARM_SKILL = {"baseline": 1.0, "makd": 2.0}
 
@@ -113,6 +115,13 @@ class MadeUpRuns:
         if arm == "makd":
             history["val_aspect_bce"] = 0.45 + 0.2 * fall
         return history
+
+
+def run_config(**changes: Any) -> RunConfig:
+    values: dict[str, Any] = {"model": "resnet10t", "model_args": {}, "arm": "makd", "seed": 1}
+    values |= {"classes": ("auk", "owl"), "questions": ("Does it hoot?",), "image_px": 48, "resize_px": 56}
+    values |= {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
+    return RunConfig(**values | {"params": {"train_fraction": 0.5, "aspect_targets": "mllm", "kd": None}} | changes)
 
 
 def write_frame(table: pd.DataFrame, path: Path) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,39 @@ def test_from_run_to_table(
     assert [set(json.loads(line)) for line in shown.out.splitlines()] == [{"path", "classes"}, {"path", "error"}]
     assert f"skipped: {tmp_path / 'bad.png'} cannot be read as a picture" in shown.err
     assert shown.err.endswith("1 of 2 files were skipped\n")
+
+
+def test_the_options_of_export_and_predict_count(
+    trained: TrainedProject,
+    graphs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, picture = tmp_path / "out", trained.predictions()["path"].iloc[1]
+    assert run("export", trained.run(), "--to", out, "--data", trained.data, "--aspects", monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == f"{out}: README.md, aspects.safetensors, config.json, model.safetensors\n"
+    for format, code in (("pt2", 0), ("safetensors", 1)):
+        assert run("predict", graphs, picture, "--format", format, "--no-progress", monkeypatch=monkeypatch) == code
+    assert "has no model.safetensors" in capsys.readouterr().err
+
+
+def test_the_options_of_explain_count(
+    trained: TrainedProject, shipped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = trained.predictions()["path"].iloc[1]
+    assert run("explain", shipped, picture, "--rivals", "1", "--top", "2", monkeypatch=monkeypatch) == 0
+    text = capsys.readouterr().out
+    assert text.count("rather than") == 1
+    assert "  the other 1\n" in text
+
+
+def test_serve_is_for_this_machine_alone_unless_told_otherwise(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr("makd.serve.serve", lambda model, **options: asked.append(options))
+    assert run("serve", shipped, monkeypatch=monkeypatch) == 0
+    assert run("serve", shipped, "--host", "0.0.0.0", "--port", "9", monkeypatch=monkeypatch) == 0
+    assert [(one["host"], one["port"]) for one in asked] == [("127.0.0.1", 8000), ("0.0.0.0", 9)]
 
 
 def test_bad_input_is_one_line(

@@ -37,6 +37,16 @@ def test_classes_and_confusions_by_hand() -> None:
     assert text.index("\na ") < text.index("\nc ")
 
 
+def test_macro_f1_is_over_the_classes_that_have_an_image() -> None:
+    found = summed_up(np.array([0, 0]), np.array([0, 1]), ("a", "b"), [])
+    assert found.macro_f1 == pytest.approx(200 / 3)
+
+
+def test_hidden_folders_are_no_classes(shipped: Path, photos: Path) -> None:
+    shutil.copytree(photos / "owl", photos / ".thumbnails")
+    assert evaluate_folder(shipped, photos).accuracy.images == 18
+
+
 def test_bad_files_are_named_and_the_exit_code_says_so(
     shipped: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

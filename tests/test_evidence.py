@@ -12,6 +12,11 @@ def test_class_means_count_one_image_more_with_the_answers_of_all() -> None:
     assert means[:, 1] == pytest.approx([LEAST] * 3)
 
 
+def test_class_means_of_answers_that_are_all_the_same_keep_off_0_and_1() -> None:
+    means = class_answer_means(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), 2)
+    assert means.tolist() == [[1 - LEAST, LEAST]] * 2
+
+
 def test_a_question_without_answers_says_nothing() -> None:
     means = class_answer_means(np.full((2, 1), np.nan), np.array([0, 1]), 2)
     assert means.tolist() == [[0.5], [0.5]]

@@ -1,6 +1,9 @@
 import json
+import math
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,12 +11,13 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from safetensors.torch import save
 
 from makd.costs import flops, parameters
 from makd.errors import UserError
 from makd.evidence import class_answer_means
 from makd.export import export
-from makd.manifest import read_manifest
+from makd.manifest import read_manifest, write_manifest
 from makd.pictures import to_rgb, upright
 from makd.predict import predict
 from makd.preprocessing import student_pixels
@@ -41,6 +45,15 @@ def assert_predicts_as_the_run(folder: Path, project: TrainedProject, model: str
         assert aspects.shape[1] == 0
 
 
+def copied_run(run: Path, to: Path, **changes: Any) -> Path:
+    """Its weights and its config, with changes; no predictions."""
+    to.mkdir()
+    config = json.loads((run / "config.json").read_text()) | changes
+    (to / "config.json").write_text(json.dumps(config))
+    shutil.copy(run / "model.safetensors", to)
+    return to
+
+
 def plain_timm(folder: Path) -> torch.nn.Module:
     model: torch.nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
     return model.eval()
@@ -56,18 +69,18 @@ def test_what_is_predicted_is_what_the_run_predicted(plain: Path, shipped: Path,
         assert_predicts_as_the_run(folder, trained, "resnet10t", "safetensors")
 
 
-def test_the_graphs_predict_what_the_run_predicted(trained: TrainedProject, tmp_path: Path) -> None:
-    """An ONNX export takes seconds, so one of the smallest student stands for all here; the slow test has the rest."""
-    folder = export(trained.run(), tmp_path / "out", aspects=True, formats=("onnx", "pt2"), data=trained.data)
-    assert sorted(path.name for path in folder.iterdir()) == [
+def test_the_graphs_predict_what_the_run_predicted(trained: TrainedProject, graphs: Path) -> None:
+    """The smallest student stands for all here; the slow test has the rest."""
+    assert sorted(path.name for path in graphs.iterdir()) == [
         *("README.md", "aspects.safetensors", "config.json", "model.onnx", "model.pt2")
     ]
     for format in ("onnx", "pt2"):
-        assert_predicts_as_the_run(folder, trained, "resnet10t", format)
-        one = load_shipped(folder, format).pixels([Image.new("RGB", (50, 40))])
-        assert load_shipped(folder, format).logits(one).shape == (1, len(CLASSES) + len(QUESTIONS))  # any batch
+        assert_predicts_as_the_run(graphs, trained, "resnet10t", format)
+        one = load_shipped(graphs, format).pixels([Image.new("RGB", (50, 40))])
+        assert load_shipped(graphs, format).logits(one).shape == (1, len(CLASSES) + len(QUESTIONS))  # any batch
+        assert (graphs / "README.md").read_text().count(f"- `{FILES[format]}`: the logits differ") == 1
     with pytest.raises(UserError, match=r"has no model\.safetensors; export it"):
-        load_shipped(folder, "safetensors")
+        load_shipped(graphs, "safetensors")
 
 
 @pytest.mark.slow
@@ -118,6 +131,12 @@ def test_timm_preprocesses_as_the_evaluation_does(plain: Path, trained: TrainedP
         np.testing.assert_allclose(pixels, student_pixels(picture, config), atol=1e-3)
 
 
+def test_timm_resizes_to_the_side_that_the_run_had(trained: TrainedProject, tmp_path: Path) -> None:
+    """25 / (25 / 44) is a little less than 44, and timm cuts off what is behind the point."""
+    folder = export(copied_run(trained.run(), tmp_path / "run", image_px=25, resize_px=44), tmp_path / "out")
+    assert math.floor(25 / read_config(folder).pretrained_cfg.crop_pct) == 44
+
+
 def test_hugging_face_loads_it(plain: Path) -> None:
     from transformers import AutoModelForImageClassification
 
@@ -139,9 +158,38 @@ def test_the_class_means_are_those_of_the_training_split(shipped: Path, trained:
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_the_card_says_what_is_known(plain: Path, shipped: Path) -> None:
+def test_class_means_of_other_images_or_questions_are_not_shipped(trained: TrainedProject, tmp_path: Path) -> None:
+    manifest = read_manifest(trained.data / "manifest.parquet")
+    answers = pd.read_parquet(trained.data / "aspects.parquet")
+    other_order = answers.rename(columns=dict(zip(QUESTIONS, QUESTIONS[::-1], strict=True)))
+    for name, images, table in (("images", manifest.iloc[:-1], answers), ("questions", manifest, other_order)):
+        data = tmp_path / name
+        data.mkdir()
+        write_manifest(images, data / "manifest.parquet")
+        table.to_parquet(data / "aspects.parquet")
+        with pytest.raises(UserError, match="has other images or questions than"):
+            export(trained.run(), tmp_path / "out", aspects=True, data=data)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_differs_from_the_run_is_not_shipped(
+    trained: TrainedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
+        return save({name: tensor + 1 for name, tensor in tensors.items()}, metadata)
+
+    monkeypatch.setattr("makd.export.save", damaged)
+    with pytest.raises(UserError, match=r"the logits of model\.safetensors differ from the run's by"):
+        export(trained.run(), tmp_path / "out", data=trained.data)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_card_says_what_is_known(plain: Path, shipped: Path, trained: TrainedProject) -> None:
+    baseline, _ = load_student(trained.run("baseline"))
     for folder, has_aspects in ((plain, False), (shipped, True)):
         card = (folder / "README.md").read_text()
+        assert f"| parameters | {parameters(baseline):,} |" in card
+        assert f"| FLOPs an image | {flops(baseline, 32):,} (" in card
         for text in (
             "12 train, 6 val, 18 test images",
             "`birds`",
@@ -158,10 +206,7 @@ def test_the_card_says_what_is_known(plain: Path, shipped: Path) -> None:
 
 
 def test_the_card_invents_nothing(trained: TrainedProject, tmp_path: Path) -> None:
-    bare = tmp_path / "run"
-    bare.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        (bare / name).write_bytes((trained.run() / name).read_bytes())
+    bare = copied_run(trained.run(), tmp_path / "run")
     card = (export(bare, tmp_path / "out", data=tmp_path / "data") / "README.md").read_text()
     assert "Absent: the run has no predictions.parquet." in card
     assert "Data: absent." in card
@@ -172,12 +217,8 @@ def test_the_card_invents_nothing(trained: TrainedProject, tmp_path: Path) -> No
 
 
 def test_the_card_of_a_control_says_so(trained: TrainedProject, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    config = json.loads((trained.run() / "config.json").read_text())
-    config["params"]["aspect_targets"] = "shuffled"
-    (run / "config.json").write_text(json.dumps(config))
-    (run / "model.safetensors").write_bytes((trained.run() / "model.safetensors").read_bytes())
+    params = json.loads((trained.run() / "config.json").read_text())["params"] | {"aspect_targets": "shuffled"}
+    run = copied_run(trained.run(), tmp_path / "run", params=params)
     assert "**a control**, `shuffled` answers" in (export(run, tmp_path / "out") / "README.md").read_text()
 
 

@@ -22,17 +22,17 @@ def run_of(p_class: list[list[float]], p_yes: list[list[float]], labels: list[in
 
 def test_measures_by_hand() -> None:
     run = run_of(
-        p_class=[[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.6, 0.1, 0.3], [0.1, 0.5, 0.4]],
-        p_yes=[[1, 0], [1, 0], [0, 1], [0, 0]],  # the aspects say 0, 0, 2, 1
-        labels=[0, 1, 2, 2],  # the classes say 0, 1, 0, 1
+        p_class=[[6, 3, 1], [1, 6, 3], [3, 6, 1], [3, 6, 1], [1, 3, 6], [6, 3, 1]],
+        p_yes=[[1, 0], [1, 0], [0, 1], [1, 0], [0, 1], [1, 0]],  # the aspects say 0, 0, 2, 0, 2, 0
+        labels=[0, 1, 1, 1, 0, 1],  # the classes say 0, 1, 1, 1, 2, 0
     )
-    assert faithfulness(run, MEANS) == {
-        "class_head": 50,
-        "aspects_alone": 50,
+    assert {name: round(value) for name, value in faithfulness(run, MEANS).items()} == {
+        "class_head": 67,
+        "aspects_alone": 17,
         "agreement": 50,
-        "agreement_if_right": 50,
-        "agreement_if_wrong": 50,
-        "supported": 50,  # yes: the first, 0 rather than 1; the last, 1 rather than 2
+        "agreement_if_right": 25,
+        "agreement_if_wrong": 100,
+        "supported": 83,  # all but the fourth, of which the aspects say 0 rather than 1
     }
 
 

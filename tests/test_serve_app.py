@@ -4,6 +4,7 @@ import io
 import struct
 import tempfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from makd.export import export
 from makd.serve_app import create_app
 from makd.shipped import ShippedStudent, load_shipped
 from makd.upload import MOST_PIXELS, TYPES
-from tests.trained_project import CLASSES, QUESTIONS, TrainedProject
+from tests.trained_project import CLASSES, QUESTIONS, TrainedProject, knowing_one_class
 
 PNG = {"Content-Type": "image/png"}
 
@@ -32,6 +33,10 @@ def encoded(kind: str = "PNG", size: tuple[int, int] = (40, 30)) -> bytes:
     return file.getvalue()
 
 
+def local_client(student: ShippedStudent) -> TestClient:
+    return TestClient(create_app(student), base_url="http://localhost", raise_server_exceptions=False)
+
+
 @pytest.fixture(scope="module")
 def student(shipped: Path) -> ShippedStudent:
     return load_shipped(shipped)
@@ -39,7 +44,7 @@ def student(shipped: Path) -> ShippedStudent:
 
 @pytest.fixture(scope="module")
 def client(student: ShippedStudent) -> TestClient:
-    return TestClient(create_app(student), base_url="http://localhost", raise_server_exceptions=False)
+    return local_client(student)
 
 
 def test_it_says_what_the_student_says(client: TestClient, student: ShippedStudent) -> None:
@@ -117,9 +122,25 @@ def test_a_strangers_name_for_this_machine_is_not_answered(client: TestClient, s
 
 def test_a_student_without_aspects_explains_nothing(trained: TrainedProject, tmp_path: Path) -> None:
     plain = load_shipped(export(trained.run(), tmp_path / "out", data=trained.data))
-    client = TestClient(create_app(plain), base_url="http://localhost")
+    client = local_client(plain)
     assert client.post("/api/explain", content=encoded(), headers=PNG).status_code == 404
     assert client.post("/api/predict", content=encoded(), headers=PNG).json()["aspects"] == []
+
+
+def test_the_only_class_is_predicted_and_not_explained(student: ShippedStudent) -> None:
+    client = local_client(knowing_one_class(student))
+    assert client.post("/api/explain", content=encoded(), headers=PNG).status_code == 404
+    said = client.post("/api/predict", content=encoded(), headers=PNG).json()
+    assert said["classes"] == [{"name": "auk", "probability": 1}]
+
+
+def test_names_reach_the_pages_as_text(student: ShippedStudent) -> None:
+    hostile = student.config.model_copy(update={"architecture": "<b>owl</b>"})
+    client = local_client(replace(student, config=hostile))
+    for path in ("/", "/docs"):
+        page = client.get(path).text
+        assert "&lt;b&gt;owl" in page
+        assert "<b>" not in page
 
 
 def test_pages_need_no_network_and_run_no_other_script(client: TestClient) -> None:
@@ -129,6 +150,8 @@ def test_pages_need_no_network_and_run_no_other_script(client: TestClient) -> No
         assert "://" not in answer.text.replace("http://127.0.0.1:8000", "")
         policy = answer.headers["Content-Security-Policy"]
         assert policy.startswith("default-src 'none'; script-src 'sha256-" if path == "/" else "default-src 'none'; ")
+        assert "frame-ancestors 'none'" in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
     docs = client.get("/docs").text
     for path, of_path in client.get("/openapi.json").json()["paths"].items():
         assert all(f"{method.upper()} {path}" in docs for method in of_path)

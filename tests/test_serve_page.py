@@ -12,9 +12,7 @@ import uvicorn
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
-from makd.errors import UserError
 from makd.explain import explain
-from makd.serve import serve
 from makd.serve_app import create_app
 from makd.shipped import ShippedStudent, load_shipped
 from tests.trained_project import CLASSES, TrainedProject
@@ -54,6 +52,10 @@ def mishaps() -> Iterator[list[str]]:
     assert found == []
 
 
+def percent(p: float) -> str:
+    return f"{100 * p:.{0 if p > 0.0995 else 1}f} %"
+
+
 def open_page(browser: Browser, address: str, mishaps: list[str], *, width: int = 1200, dark: bool = False) -> Tab:
     context = browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light", reduced_motion="reduce"
@@ -81,6 +83,13 @@ def test_an_upload_shows_classes_aspects_and_rivals(
         expect(tab.locator("#balance")).to_contain_text(expected.predicted if rival.nats > 0 else rival.name)
         shown = tab.locator("#aspects li > span:first-child").all_inner_texts()
         assert shown == [aspect.question for aspect in rival.aspects]
+        sides = tab.locator("#aspects .weight i").evaluate_all("bars => bars.map((bar) => bar.className)")
+        assert sides == ["for" if aspect.nats > 0 else "against" for aspect in rival.aspects]
+        assert tab.locator("#aspects .usual").all_inner_texts() == [
+            f"here {percent(aspect.p_yes)} yes; {expected.predicted} {percent(aspect.predicted)}, "
+            f"{rival.name} {percent(aspect.rival)}"
+            for aspect in rival.aspects
+        ]
     assert tab.title() == "resnet10t: what does it show?"
     tab.context.close()
 
@@ -148,18 +157,3 @@ def test_a_dropped_picture_is_looked_at(browser: Browser, address: str, picture:
     )
     expect(tab.locator("#picture")).to_have_attribute("alt", "dropped.png")
     tab.context.close()
-
-
-def test_serve_listens_on_this_machine_alone(
-    shipped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    places: list[tuple[str, int]] = []
-    monkeypatch.setattr(
-        uvicorn.Server, "run", lambda self, sockets: places.extend(one.getsockname() for one in sockets)
-    )
-    serve(shipped, port=0)
-    [(host, port)] = places
-    assert host == "127.0.0.1"
-    assert capsys.readouterr().out == f"http://127.0.0.1:{port}/  (Ctrl-C ends it)\n"
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match=r"cannot be served .*in use"):
-        serve(shipped, port=taken.getsockname()[1])

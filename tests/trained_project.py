@@ -1,6 +1,6 @@
 """A small project with pictures of all kinds and students that were really trained, for the tests of what ships."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from makd.manifest import write_manifest
 from makd.params import read_params, validate
 from makd.pictures import image_id
 from makd.runtime import Runtime
+from makd.shipped import ShippedStudent
 from stages.train import BaselineParams, Params, train
 
 CLASSES = ["auk", "owl", "tit"]
@@ -41,6 +42,17 @@ class TrainedProject:
     def predictions(self, arm: str = "makd", model: str = "resnet10t") -> pd.DataFrame:
         table = pd.read_parquet(self.run(arm, model) / "predictions.parquet")
         return table[table["split"] == "test"]
+
+
+def knowing_one_class(student: ShippedStudent) -> ShippedStudent:
+    """The first of CLASSES, and all QUESTIONS."""
+    means, outputs = student.class_means, [0, *range(len(CLASSES), len(CLASSES) + len(QUESTIONS))]
+    return replace(
+        student,
+        config=student.config.model_copy(update={"label_names": student.classes[:1], "num_classes": 1}),
+        compute=lambda images: student.compute(images)[:, outputs],
+        class_means=None if means is None else means[:1],
+    )
 
 
 def picture(rng: np.random.Generator, kind: int, file: Path) -> Path:

@@ -14,8 +14,11 @@ from makd.class_scores import class_columns
 from makd.embedding import embed, sample
 from makd.embedding_table import TEACHER, read_embeddings
 from makd.errors import UserError
+from makd.evidence import class_answer_means
+from makd.faithfulness import faithfulness
 from makd.params import validate
 from makd.report_data import TABLES
+from makd.runs import read_runs
 from stages.evaluate import Params
 from tests.made_up_report import BLOCK, SMALLEST, evaluated, files_below, metrics_in, write_scores, write_truth
 from tests.made_up_runs import MadeUpRuns, write_frame
@@ -67,6 +70,20 @@ def test_the_student_is_held_against_the_answers_for_the_same_test_images(made_u
         student = table[table["split"] == "test"].filter(like="aspect: ")
         differences.append(np.abs(student.to_numpy() - teacher.loc[student.index].to_numpy()).mean())
     assert aspects["abs_diff"] == pytest.approx(np.mean(differences), abs=1e-4)
+
+
+def test_faithfulness_goes_by_the_answers_about_the_training_images(made_up: MadeUpRuns) -> None:
+    """About the others, they are the opposite."""
+    training = made_up.images["split"] == "train"
+    made_up.p_yes[~training] = 1 - made_up.p_yes[~training]
+    made_up.save_answers()
+    labels = made_up.images.loc[training, "label"].to_numpy()
+    means = class_answer_means(made_up.p_yes[training], labels, made_up.n_classes)
+    table = pd.read_csv(evaluated(made_up) / "faithfulness.csv").set_index("model")
+    runs = read_runs(made_up.runs, made_up.images, made_up.models, made_up.seeds)
+    for model in made_up.models:
+        expected = pd.DataFrame([faithfulness(runs[model, "makd", seed], means) for seed in made_up.seeds]).mean()
+        assert table.loc[model, expected.index].to_dict() == pytest.approx(expected.to_dict(), rel=1e-4)
 
 
 def test_embeddings_are_of_the_teacher_and_of_the_first_seed_of_each_student(made_up: MadeUpRuns) -> None:
