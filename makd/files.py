@@ -44,7 +44,8 @@ def make_parent(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}; give another place") from None
+        problem = f"{path.parent} is a file" if path.parent.is_file() else error.strerror
+        raise UserError(f"{path} cannot be written: {problem}; give another place") from None
 
 
 @contextmanager

@@ -66,7 +66,7 @@ REFUSED: dict[int | str, dict[str, Any]] = {
     415: {"model": Problem, "description": f"The Content-Type is none of {', '.join(TYPES)}."},
 }
 NO_ASPECTS: dict[int | str, dict[str, Any]] = {
-    404: {"model": Problem, "description": "The student was exported without aspects."}
+    404: {"model": Problem, "description": "The student has no aspects, or one class alone."}
 }
 
 
@@ -105,8 +105,10 @@ def create_app(student: ShippedStudent, *, hosts: tuple[str, ...] = LOOPBACK) ->
     async def explain_picture(
         request: Request, rivals: Annotated[int, Query(ge=1, le=10, description="So many next likeliest classes.")] = 2
     ) -> Explanation:
-        if not student.questions or len(student.classes) < 2:
+        if not student.questions:
             raise HTTPException(404, "this student was exported without aspects")
+        if len(student.classes) < 2:
+            raise HTTPException(404, "this student knows one class, which has no rival to be told from")
         return await looked_at(request, lambda picture: explain(student, picture, rivals=rivals))
 
     page, docs = upload_page(student), docs_page(app.openapi())

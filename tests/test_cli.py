@@ -1,6 +1,7 @@
 """The command line as it is typed."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -105,19 +106,62 @@ def test_serve_is_for_this_machine_alone_unless_told_otherwise(shipped: Path, mo
 
 
 def test_bad_input_is_one_line(
-    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shipped: Path,
+    trained: TrainedProject,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    photo, folder = tmp_path / "photo.png", tmp_path / "folder.png"
+    shutil.copy(trained.predictions()["path"].iloc[1], photo)
+    folder.mkdir()
     cases: list[tuple[list[str | Path], str]] = [
         (["predict", shipped, tmp_path / "none.png"], "none.png is not there"),
         (["predict", shipped, shipped, "--json", "--csv"], "--json and --csv exclude each other"),
+        (["predict", shipped, ""], "a source is empty"),
         (["export", tmp_path, "--to", tmp_path / "out"], "config.json cannot be opened"),
+        (["export", trained.run(), "--to", "/proc/none/out"], "/proc/none/out cannot be written: No such file"),
+        (
+            ["export", trained.run(), "--to", photo / "out"],
+            "photo.png is a file; give another place",
+        ),
+        (["explain", shipped, photo, "--card", photo], "photo.png is the picture itself; give another name"),
+        (
+            ["explain", shipped, photo, "--card", tmp_path / "card.gif"],
+            "a card is a PNG; give a name that ends in .png",
+        ),
+        (["explain", shipped, photo, "--card", folder], "folder.png is a folder; give another name"),
+        (["explain", shipped, photo, "--card", photo / "card.png"], "photo.png is a file; give another place"),
+        (["explain", shipped, photo, "--card", "/proc/none/card.png"], "card.png cannot be written: No such file"),
     ]
+    content = photo.read_bytes()
     for words, message in cases:
         assert run(*words, monkeypatch=monkeypatch) == 1
-        error = capsys.readouterr().err
-        assert error.startswith("error: ")
-        assert message in error
-        assert error.count("\n") == 1
+        shown = capsys.readouterr()
+        assert shown.err.startswith("error: ")
+        assert message in shown.err
+        assert shown.err.count("\n") == 1
+        assert shown.out == "", "nothing was computed"
+    assert photo.read_bytes() == content
+
+
+def test_a_full_disk_is_one_line(shipped: Path, trained: TrainedProject) -> None:
+    words = [sys.executable, "-m", "makd", "predict", shipped, trained.predictions()["path"].iloc[1], "--no-progress"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: the output cannot be written: No space left on device; make room\n"
+
+
+def test_a_name_with_an_end_of_a_line_is_one_line(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "two\nlines.png").write_text("no picture")
+    assert run("predict", shipped, tmp_path, "--no-progress", monkeypatch=monkeypatch) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"skipped: {tmp_path}/two\\nlines.png cannot be read as a picture: its format is unknown",
+        "1 of 1 files were skipped",
+    ]
 
 
 def test_answers_are_those_of_the_store(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,6 +60,17 @@ def test_bad_files_are_named_and_the_exit_code_says_so(
     assert shown.err.startswith(f"skipped: {photos / 'owl/bad.png'} cannot be read")
 
 
+def test_pictures_beside_the_folders_are_warned_of(
+    shipped: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate_folder(shipped, photos)
+    assert capsys.readouterr().err == ""
+    (photos / "loose.png").touch()
+    (photos / "notes.txt").touch()
+    evaluate_folder(shipped, photos)
+    assert f"warning: 1 pictures lie beside the folders of {photos}, and are of no class" in capsys.readouterr().err
+
+
 def test_what_cannot_be_evaluated_is_a_user_error(shipped: Path, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder; expected one with a folder a class"):
         evaluate_folder(shipped, tmp_path / "nowhere")

@@ -198,8 +198,8 @@ def test_the_card_says_what_is_known(plain: Path, shipped: Path, trained: Traine
             *QUESTIONS,
         ):
             assert text in card
-        assert re.search(r"\| test \| 18 \| \d+\.\d \| \d+\.\d to \d+\.\d \|", card)
-        assert re.search(r"The baseline of the same seed, without aspects, has \d+\.\d % on test", card)
+        assert re.search(r"\| test \| 18 \| \d+\.\d\d \| \d+\.\d\d to \d+\.\d\d \|", card)
+        assert re.search(r"The baseline of the same seed, without aspects, has \d+\.\d\d % on test", card)
         assert "differ from those of the run's student by at most 0, on 18 test images" in card
         assert ("not part of this export" in card) == (not has_aspects)
         assert json.loads(re.search(r"```json\n(.*?)```", card, re.DOTALL)[1])["alpha"] == 4.0  # type: ignore[index]

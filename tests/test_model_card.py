@@ -21,14 +21,21 @@ def card(config: RunConfig) -> str:
 def test_every_number_stands_where_it_belongs() -> None:
     text = card(run_config())
     for part in (
-        "| val | 20 | 55.0 | 34.2 to 74.2 |\n| test | 40 | 65.0 | 49.5 to 77.9 |",
-        "has 60.0 % on test: a gap of +5.0 percentage points, paired 95 % interval over images\n[-7.5, +17.5].",
+        "| val | 20 | 55.00 | 34.21 to 74.18 |\n| test | 40 | 65.00 | 49.51 to 77.87 |",
+        "has 60.00 % on test: a gap of +5.00 percentage points, paired 95 % interval over images\n[-7.50, +17.50].",
         "shorter side to 56 px (bilinear), centre square of 48 px,",
         "1,200 train, 20 val, 40 test images; 50 % of the training images were used.",
         "\n0. auk\n1. owl\n",
         "\n1. Does it hoot?\n",
     ):
         assert part in text
+
+
+def test_what_the_params_do_not_say_is_not_guessed() -> None:
+    text = card(run_config(params={"alpha": 2.0}))
+    assert "40 test images.\n" in text
+    assert "- Targets of the aspects: absent." in text
+    assert "Class distillation" not in text
 
 
 def test_the_teachers_licence_is_asked_for_where_there_was_a_teacher() -> None:

@@ -129,7 +129,8 @@ def test_a_student_without_aspects_explains_nothing(trained: TrainedProject, tmp
 
 def test_the_only_class_is_predicted_and_not_explained(student: ShippedStudent) -> None:
     client = local_client(knowing_one_class(student))
-    assert client.post("/api/explain", content=encoded(), headers=PNG).status_code == 404
+    refused = client.post("/api/explain", content=encoded(), headers=PNG)
+    assert (refused.status_code, refused.json()["detail"][:28]) == (404, "this student knows one class")
     said = client.post("/api/predict", content=encoded(), headers=PNG).json()
     assert said["classes"] == [{"name": "auk", "probability": 1}]
 

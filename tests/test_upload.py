@@ -53,3 +53,20 @@ def test_pictures_are_looked_at_one_at_a_time() -> None:
         return await asyncio.gather(*(looked_at(request(iter([file.getvalue()])), use) for _ in range(2)))
 
     assert asyncio.run(ask_twice()) == [1, 1]
+
+
+def test_what_takes_too_long_or_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("makd.upload.MOST_SECONDS", 0.05)
+
+    async def stalls() -> Message:
+        await asyncio.sleep(10)
+        raise AssertionError("it was waited for")
+
+    async def hangs_up() -> Message:
+        return {"type": "http.disconnect"}
+
+    for receive, status in ((stalls, 408), (hangs_up, 400)):
+        upload = Request({"type": "http", "headers": [(b"content-type", b"image/png")]}, receive)
+        with pytest.raises(HTTPException) as refusal:
+            asyncio.run(looked_at(upload, lambda image: image.size))
+        assert refusal.value.status_code == status
