@@ -1,3 +1,4 @@
+import importlib
 import os
 import shutil
 import signal
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from tests.trained_project import TrainedProject
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Import what is large before a module of makd does: beneath jaxtyping's hook, it would be compiled anew."""
+    if session.config.args_source is pytest.Config.ArgsSource.TESTPATHS:  # else the few tests may not need it
+        for name in ("timm", "torch._dynamo", "torchvision", "transformers", "sklearn.manifold", "scipy.stats"):
+            importlib.import_module(name)
 
 
 @pytest.fixture(autouse=True)

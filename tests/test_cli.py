@@ -145,6 +145,7 @@ def test_bad_input_is_one_line(
     assert photo.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(shipped: Path, trained: TrainedProject) -> None:
     words = [sys.executable, "-m", "makd", "predict", shipped, trained.predictions()["path"].iloc[1], "--no-progress"]
     with Path("/dev/full").open("w") as full:

@@ -19,6 +19,7 @@ def folder(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_two_at_a_time_lose_no_answer_and_ask_none_twice(tmp_path: Path) -> None:
     make_project(tmp_path / "project", 100)
     rows = read_manifest(tmp_path / "project" / "manifest.parquet")

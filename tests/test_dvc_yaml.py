@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def outputs(stage: str, folder: Path = ROOT) -> list[str]:
     return [name for kind in ("outs", "metrics", "plots") for name in names(definition(stage, folder).get(kind, []))]
 
 
+@cache
 def imported_files(file: Path) -> set[Path]:
     """First-party files that `file` imports, directly or through another one."""
     modules: set[str] = set()

@@ -56,6 +56,7 @@ def test_what_cannot_be_listened_on_is_one_line(shipped: Path, host: str, port: 
         serve(shipped, host=host, port=port)
 
 
+@pytest.mark.slow
 def test_it_ends_on_ctrl_c_while_uploads_are_on_their_way(shipped: Path, tmp_path: Path) -> None:
     with (tmp_path / "err").open("w") as err:
         server = subprocess.Popen(

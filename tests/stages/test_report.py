@@ -121,6 +121,7 @@ def test_the_questions_shown_by_class_are_those_that_the_class_tells_most_of(
     assert sorted(chosen[0]) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_second_run_gives_the_same_bytes(tmp_path: Path) -> None:
     made_up = MadeUpRuns(tmp_path, models=("resnet10t",), seeds=(0,)).write()
     first = files_below(run(made_up))
@@ -147,7 +148,7 @@ def test_pictures_are_shown_where_they_are_and_grey_where_they_are_gone(
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("size", SMALLEST)
+@pytest.mark.parametrize("size", [*SMALLEST[:2], pytest.param(SMALLEST[2], marks=pytest.mark.slow)])
 def test_the_smallest_datasets_have_a_report(tmp_path: Path, size: dict[str, int]) -> None:
     out = run(MadeUpRuns(tmp_path, **size).write())  # type: ignore[arg-type]
     assert len(files_below(out)) == 1 + len(FIGURES)
@@ -196,6 +197,7 @@ def test_only_what_evaluate_found_is_drawn(made_up: MadeUpRuns, undrawn: None) -
         run(made_up)
 
 
+@pytest.mark.slow
 def test_the_command_shows_the_params_without_the_runtime(made_up: MadeUpRuns, tmp_path: Path) -> None:
     evaluated(made_up)
     write_costs(made_up.root / "costs.csv", made_up.models)

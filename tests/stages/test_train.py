@@ -269,6 +269,7 @@ COMMAND = ["makd", MODEL, "0", "--manifest", "manifest.parquet", "--aspects", "a
 COMMAND += ["--teacher", "teacher", "--out", "out"]
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_and_ends_with_the_same_bytes(own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = Path(__file__).parents[2]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": str(root)}
