@@ -173,11 +173,9 @@ def read_aspects(folder: Path, config: ShippedConfig) -> dict[str, Tensor]:
         return {}
     path = folder / ASPECTS
     found = read_tensors(path)
+    # The width of the weight is left to the model, which tells when it does not fit.
     expected = {"class_means": (len(config.classes), len(config.questions)), "weight": (len(config.questions),)}
-    for (
-        name,
-        shape,
-    ) in expected.items():  # the width of the weight is left to the model, which tells when it does not fit
+    for name, shape in expected.items():
         got = tuple(found[name].shape)[: len(shape)] if name in found else "none"
         if got != shape:
             raise UserError(f"{path}: {name} must be of {shape}, as config.json says, got {got}; export anew")
