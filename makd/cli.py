@@ -101,6 +101,12 @@ def predict_command(
         lines = json_lines(found, top, student.questions)
     else:
         lines = csv_lines(found, top) if as_csv else table_lines(found, top)
+    write(lines)
+    bad.end()
+
+
+def write(lines: Iterable[str]) -> None:
+    """On stdout, to the last byte."""
     try:
         for line in lines:
             print(line)
@@ -110,7 +116,6 @@ def predict_command(
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more as it ends
         raise UserError(f"the output cannot be written: {error.strerror}; make room") from None
-    bad.end()
 
 
 class BadFiles:
@@ -155,7 +160,7 @@ def explain_command(
 
         check_card(card, image)
     found = explain(model, picture, rivals=rivals, format=format.value if format else None)
-    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else explanation_text(found, shown=top))
+    write([json.dumps(found.as_json(), ensure_ascii=False) if as_json else explanation_text(found, shown=top)])
     if card:
         save_card(found, picture, card)
 
@@ -177,7 +182,7 @@ def evaluate_folder_command(
     from makd.evaluate_folder import evaluate_folder, evaluation_text
 
     found = evaluate_folder(model, folder, format=format.value if format else None, progress=progress)
-    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else evaluation_text(found))
+    write([json.dumps(found.as_json(), ensure_ascii=False) if as_json else evaluation_text(found)])
     for error in found.bad:
         print(f"skipped: {on_a_line(error)}", file=sys.stderr)
     if found.bad:

@@ -17,6 +17,7 @@ from makd.runs import ARMS
 SHOWN = ("AP", "AP50", "AP75")
 LEAST_SPAN = 1.0  # of an axis, in percentage points: less would make a finding of rounding
 LABEL_POINTS = 6.0
+FLATTEST, TALLEST = 0.2, 2.0  # of a row, height over width: more extreme pictures have margins
 Results = list[dict[str, Any]]
 """Detections in COCO's result format."""
 
@@ -59,6 +60,8 @@ def ap_figure(runs: pd.DataFrame, n_pictures: int) -> Figure:
 def widen(axes: Any, least: float | None = None) -> None:
     """Room for the numbers above the marks, and no axis so short that nothing looks like a difference."""
     low, high = axes.dataLim.intervalx
+    if not np.isfinite([low, high]).all():  # nothing was measured
+        return
     span = max(1.3 * (high - low), LEAST_SPAN)
     left = (low + high - span) / 2
     if least is not None:
@@ -77,7 +80,7 @@ def detections_figure(
     pictures = found.pictures[found.pictures["coco_id"].isin(with_boxes)].iloc[:n_pictures]
     names = dict(zip(found.categories["coco_id"], found.categories["name"], strict=True))
     shown = [load_rgb_of(main_checkout() / picture.path, picture.image_id) for picture in pictures.itertuples()]
-    ratios = [pixels.height / pixels.width for pixels in shown]
+    ratios = [min(max(pixels.height / pixels.width, FLATTEST), TALLEST) for pixels in shown]
     figure = new_figure(9.0, 0.8 + 2.9 * sum(ratios))
     figure.suptitle(f"The first test pictures; scores of {score_min:g} or more{whose}", fontsize=10)
     grid = figure.subplots(len(pictures), 1 + len(by_arm), squeeze=False, gridspec_kw={"height_ratios": ratios})

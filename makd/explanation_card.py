@@ -22,8 +22,12 @@ def check_card(card: Path, image: Path) -> None:
     """Raise a `UserError`, before anything is computed, where a card cannot or must not be written."""
     if card.suffix.lower() != ".png":
         raise UserError(f"{card}: a card is a PNG; give a name that ends in .png")
-    if card.is_dir() or (card.exists() and card.samefile(image)):
-        raise UserError(f"{card} is {'a folder' if card.is_dir() else 'the picture itself'}; give another name")
+    try:
+        taken = "a folder" if card.is_dir() else "the picture itself" if card.exists() and card.samefile(image) else ""
+    except OSError as error:  # such as a name that is too long
+        raise UserError(f"{card} cannot be written: {error.strerror}; give another name") from None
+    if taken:
+        raise UserError(f"{card} is {taken}; give another name")
     make_parent(card)
 
 

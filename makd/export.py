@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
+from pydantic import ValidationError
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -130,6 +131,15 @@ def is_export(folder: Path) -> bool:
 
 
 def shipped_config(run: TrainedRun, *, aspects: bool) -> ShippedConfig:
+    try:
+        return config_of(run, aspects=aspects)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "config.json"
+        raise UserError(f"{run.folder} cannot be exported: {place}: {first['msg']}; run: dvc repro") from None
+
+
+def config_of(run: TrainedRun, *, aspects: bool) -> ShippedConfig:
     config, timm = run.config, timm_config(run.student)
     return ShippedConfig(
         architecture=config.model,

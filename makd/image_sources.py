@@ -30,9 +30,13 @@ def files_of(source: str) -> Iterator[Path]:
     path = Path(source)
     if not source:
         raise UserError("a source is empty, such as an unset variable of the shell; give pictures, folders or patterns")
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise UserError(f"{source} cannot be opened: {error.strerror}") from None
+    if is_folder:
         yield from images_below(path)
-    elif path.exists():
+    elif is_there:
         yield path
     elif PATTERN & set(source):
         found = map(Path, sorted(glob.glob(source, recursive=True)))

@@ -132,9 +132,9 @@ def read_one(path: str) -> tuple[str | None, str | None]:
     The reason goes behind the path, and does not say it again.
     """
     file = main_checkout() / path
-    if file.exists() and not file.is_file():  # a pipe would be waited for
-        return None, "is no file"
     try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            return None, "is no file"
         content = file.read_bytes()
         decode_rgb(BytesIO(content), file)
     except OSError as error:

@@ -61,7 +61,7 @@ PICTURE = {
 }
 REFUSED: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body is no picture that can be decoded in full."},
-    408: {"model": Problem, "description": "The body did not arrive in time."},
+    408: {"model": Problem, "description": "Nothing more of the body arrived."},
     413: {"model": Problem, "description": "Too many bytes or pixels."},
     415: {"model": Problem, "description": f"The Content-Type is none of {', '.join(TYPES)}."},
 }

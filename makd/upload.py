@@ -22,8 +22,8 @@ from makd.pictures import UnreadablePicture, decode_rgb
 MOST_BYTES = 20 * 2**20
 MOST_PIXELS = 50_000_000
 """Of an upload, and of what it unpacks to: a file of a few kilobytes may claim to be a picture of gigabytes."""
-MOST_SECONDS = 60
-"""Of an upload, so that nobody holds a connection open for ever."""
+MOST_SECONDS = 30
+"""Without a byte of an upload, so that nobody holds a connection open for ever; a slow one may take its time."""
 TYPES = {
     "image/png": "PNG",
     "image/jpeg": "JPEG",
@@ -41,7 +41,7 @@ async def looked_at(request: Request, use: Callable[[Image.Image], T]) -> T:
     """What `use` makes of the picture that the request holds, as RGB.
 
     Raises:
-        HTTPException: 415 for another type than TYPES, 413 for too many bytes or pixels, 408 for too many seconds, 400
+        HTTPException: 415 for another type than TYPES, 413 for too many bytes or pixels, 408 for a pause too long, 400
             for no picture or one that is too thin, 503 while the server ends.
     """
     kind = format_of(request)
@@ -69,13 +69,14 @@ async def body_of(request: Request) -> bytes:
     """Not a byte beyond the limit is waited for, whatever the client claims to send, and none for long."""
     body = bytearray()
     try:
-        async with asyncio.timeout(MOST_SECONDS):
+        async with asyncio.timeout(MOST_SECONDS) as limit:
             async for chunk in request.stream():
+                limit.reschedule(asyncio.get_running_loop().time() + MOST_SECONDS)
                 body += chunk
                 if len(body) > MOST_BYTES:
                     raise HTTPException(413, f"more than {MOST_BYTES >> 20} MiB; send a smaller picture")
     except TimeoutError:
-        raise HTTPException(408, f"the picture did not arrive within {MOST_SECONDS} seconds; send it again") from None
+        raise HTTPException(408, f"nothing more arrived for {MOST_SECONDS} seconds; send the picture again") from None
     except ClientDisconnect:
         raise HTTPException(400, "the client hung up") from None
     except asyncio.CancelledError:  # the server ends, and uvicorn would print a traceback

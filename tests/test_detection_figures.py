@@ -9,10 +9,12 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
+from PIL import Image
 
 from makd.detection_figures import ap_figure, detections_figure
 from makd.detection_set import DetectionSet
 from makd.figures import figure_style
+from makd.pictures import image_id
 from tests.made_up_detection import prepare, tables_of
 
 
@@ -59,6 +61,24 @@ def test_labels_at_one_place_stand_below_each_other(test_set: DetectionSet) -> N
     assert (surest.get_text(), second.get_text()) == ("owl 0.90", "auk 0.60")
     assert second.get_zorder() < surest.get_zorder()
     assert second.xyann[1] < surest.xyann[1] - 6
+
+
+def test_a_label_at_the_upper_edge_stands_in_the_picture(test_set: DetectionSet) -> None:
+    one = {"image_id": 0, "category_id": 1, "score": 0.9}
+    figure = drawn(test_set, one | {"bbox": [5.0, 0.0, 9.0, 9.0]}, one | {"bbox": [50.0, 30.0, 9.0, 9.0]})
+    at_edge, inside = (text for text in figure.axes[2].texts if isinstance(text, Annotation))
+    assert (at_edge.xyann[1] < 0, inside.xyann[1]) == (True, 0)
+
+
+def test_a_tall_picture_makes_no_tower_and_nothing_measured_no_error(test_set: DetectionSet) -> None:
+    ratio = np.divide(*drawn(test_set).get_size_inches()[::-1])
+    Image.new("RGB", (4, 2000)).save(test_set.pictures["path"].iloc[0])
+    content = Path(test_set.pictures["path"].iloc[0]).read_bytes()
+    changed = test_set.pictures.assign(image_id=[image_id(content), *test_set.pictures["image_id"][1:]])
+    tall = drawn(test_set._replace(pictures=changed))
+    assert np.divide(*tall.get_size_inches()[::-1]) < 2 * ratio
+    with figure_style():
+        ap_figure(runs(np.nan, np.nan), 0)
 
 
 def runs(*ap: float) -> pd.DataFrame:

@@ -41,6 +41,11 @@ def test_an_empty_source_is_not_this_folder() -> None:
         image_files([""])
 
 
+def test_a_name_that_is_too_long_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="cannot be opened: File name too long"):
+        image_files(["x" * 300])
+
+
 def test_nothing_there_is_a_user_error(photos: Path) -> None:
     with pytest.raises(UserError, match=r"photos/z\.png is not there; give pictures, folders or patterns"):
         image_files(["photos/z.png"])

@@ -35,6 +35,10 @@ def test_an_unreadable_file_has_its_reason_and_no_id(tmp_path: Path) -> None:
     ]
 
 
+def test_a_name_that_is_too_long_costs_itself() -> None:
+    assert read_one("x" * 300 + ".jpg") == (None, "File name too long")
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     found = scan([str(tmp_path / "pipe.png")], workers=0, progress=False)

@@ -51,7 +51,10 @@ def test_a_port_that_is_taken_is_a_user_error(shipped: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_listened_on_is_one_line(shipped: Path, host: str, port: int, message: str) -> None:
+def test_what_cannot_be_listened_on_is_one_line(
+    shipped: Path, host: str, port: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *args, **kwargs: None)
     with pytest.raises(UserError, match=message):
         serve(shipped, host=host, port=port)
 

@@ -38,6 +38,7 @@ def write(folder: Path, config: dict[str, Any]) -> Path:
         (lambda config: config["pretrained_cfg"].update(std=[0.2, 0.0, 0.2]), r"std\.1: .* greater than 0"),
         (lambda config: config["pretrained_cfg"].update(num_classes=2), r"pretrained_cfg\.num_classes 2 must be equal"),
         (lambda config: config["pretrained_cfg"].update(crop_pct=0.5), r"crop_pct 0\.5 must be 32 / "),
+        (lambda config: config["pretrained_cfg"].update(crop_pct=0.86), r"crop_pct 0\.86 must be 32 / 37"),
         (lambda config: config["makd"].update(resize_px=10), "resize_px 10 must be at least 32"),
         (lambda config: config["makd"].update(resize_px=10**7), r"makd\.resize_px: .* less than"),
         (lambda config: config.update(label_names=["a", "b", "a"]), "label_names: .* name each of them once"),

@@ -41,6 +41,12 @@ def test_it_finds_what_torchvisions_detector_finds(run: Path) -> None:
     assert detector.detect(turned, score_min=0.0) == upright
 
 
+def test_loading_leaves_the_callers_random_numbers_alone(run: Path) -> None:
+    before = torch.get_rng_state()
+    load_detector(run)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_what_is_no_detector_is_refused(run: Path) -> None:
     with pytest.raises(UserError, match="is that of a detector, which needs no export"):
         open_run(run)

@@ -142,6 +142,17 @@ def test_bad_params_are_refused_in_one_line(changes: dict[str, Any], message: st
     assert "\n" not in str(error.value)
 
 
+def test_crowds_alone_are_nothing_to_learn_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset()
+    content = json.loads(Path("set/train.json").read_text())
+    for entry in content["annotations"][1:]:
+        entry["iscrowd"] = 1
+    Path("set/train.json").write_text(json.dumps(content))
+    monkeypatch.setattr("tests.made_up_detection.write_dataset", lambda: None)
+    with pytest.raises(UserError, match="the train split has 1 picture with boxes"):
+        prepare()
+
+
 def test_milestones_that_never_come_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
     params = detection_params()
     params["train_detector"] |= {"iterations": 5, "milestones": [4, 5, 9]}
