@@ -1,6 +1,7 @@
 """Reading the answers of a store a block at a time, whatever is appended or compacted meanwhile."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,26 @@ BLOCK_IMAGES = 2**16
 Rows = npt.NDArray[np.integer[Any]]
 
 
-class AnswerReader:
+class BlockReader(ABC):
+    """Answers about images, a block at a time."""
+
+    image_ids: pd.Index
+    question_ids: pd.Index
+    bounded: bool  # whether some answers are bounds; then the tables have columns for them
+
+    def blocks(self) -> Iterator[tuple[slice, Answers]]:
+        """All images in their order: which of them, and their answers."""
+        step = block_images(len(self.question_ids))
+        for start in range(0, len(self.image_ids), step):
+            rows = slice(start, min(start + step, len(self.image_ids)))
+            yield rows, self.read(np.arange(rows.start, rows.stop))
+
+    @abstractmethod
+    def read(self, rows: Rows) -> Answers:
+        """What is known of the images in these places of `image_ids`; -1 is an image of which nothing is known."""
+
+
+class AnswerReader(BlockReader):
     """The answers to some questions about some images, a block at a time; in memory is one block and a number an image.
 
     Where parts say different things, the last one holds. Parts that are compacted meanwhile are found anew.
@@ -40,7 +60,7 @@ class AnswerReader:
         for name, ids in {"image_ids": self.image_ids, "question_ids": self.question_ids}.items():
             if not ids.is_unique:
                 raise ValueError(f"{name} must be distinct")
-        self.bounded = False  # whether a part has bounds; then the tables have columns for them
+        self.bounded = False
         self.list_parts()
 
     def list_parts(self) -> None:
@@ -63,15 +83,7 @@ class AnswerReader:
         self.first = np.array([among[among >= 0].min() for among in contents.values()], np.int32)
         self.last = np.array([among.max() for among in contents.values()], np.int32)
 
-    def blocks(self) -> Iterator[tuple[slice, Answers]]:
-        """All images in their order: which of them, and their answers."""
-        step = block_images(len(self.question_ids))
-        for start in range(0, len(self.image_ids), step):
-            rows = slice(start, min(start + step, len(self.image_ids)))
-            yield rows, self.read(np.arange(rows.start, rows.stop))
-
     def read(self, rows: Rows) -> Answers:
-        """What is known of the images in these places of `image_ids`; -1 is an image of which nothing is known."""
         while True:
             try:
                 return self.read_listed(rows)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from makd.answer_reader import AnswerReader, block_images
+from makd.answer_reader import BlockReader, block_images
 from makd.answers import Answers
 from makd.files import parquet_writer, read_in_batches, read_schema
 from makd.given_reader import GivenReader
@@ -19,7 +19,6 @@ from makd.manifest import SCHEMA
 from makd.store import AnswerStore
 from makd.store_parts import BOUNDS, LOGITS
 
-Reader = AnswerReader | GivenReader
 STORE_KEY = b"makd.store_key"
 IMPORTED_ROWS = 2**22
 """Rows of data/answers.parquet that are read together."""
@@ -57,7 +56,7 @@ def write_given_tables(manifest: pd.DataFrame, asked: pd.DataFrame, given: pd.Da
 
 
 def write_p_yes(
-    manifest: pd.DataFrame, columns: Sequence[str], reader: Reader, path: Path, widest: float = 0.0
+    manifest: pd.DataFrame, columns: Sequence[str], reader: BlockReader, path: Path, widest: float = 0.0
 ) -> None:
     """The manifest's rows and columns, then P(yes) of each question; null without an answer.
 
@@ -80,7 +79,7 @@ def write_p_yes(
             writer.write_table(pa.table([*keys.columns, *values], schema=schema), row_group_size=step)
 
 
-def write_answers(store_key: str | None, readers: Sequence[Reader], path: Path) -> None:
+def write_answers(store_key: str | None, readers: Sequence[BlockReader], path: Path) -> None:
     """data/answers.parquet: a row an answer, with the key of the store that it came from, if from any."""
     columns = BOUNDED if any(reader.bounded for reader in readers) else ANSWERS
     schema = columns.with_metadata({STORE_KEY: store_key}) if store_key else columns

@@ -1,4 +1,4 @@
-"""Datasets and detections in COCO's formats: a JSON of instances in, as tables, and a JSON of results out.
+"""A dataset in COCO's format: a JSON of instances, as tables.
 
 COCO's traps, and what is done about them:
 
@@ -10,34 +10,35 @@ COCO's traps, and what is done about them:
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
-from pydantic import BaseModel, Field, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
 
+from makd.coco_results import Id
 from makd.errors import UserError
-from makd.files import atomic_write
 
 CATEGORIES = ["label", "coco_id", "name"]
 PICTURES = ["coco_id", "file_name", "width", "height"]
 BOXES = ["coco_id", "label", "left", "top", "width", "height", "area", "crowd"]
-Id = Annotated[int, Field(ge=-(2**63), lt=2**63, description="a whole number of 64 bits")]
 
 
 class Category(BaseModel):
-    """An entry of `categories`; every description ends the sentence "must be"."""
+    """An entry of `categories`, which may be called by a number; every description ends the sentence "must be"."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     id: Id
     name: str = Field(description="a text")
 
 
 class Picture(BaseModel):
-    """An entry of `images`; 0 pixels stand for not told."""
+    """An entry of `images`; what need not be told may be null."""
 
     id: Id
     file_name: str = Field(min_length=1, description="the name of a file")
-    width: NonNegativeInt = Field(default=0, description="a whole number of pixels, or left out")
-    height: NonNegativeInt = Field(default=0, description="a whole number of pixels, or left out")
+    width: NonNegativeInt | None = Field(default=None, description="a whole number of pixels, or left out")
+    height: NonNegativeInt | None = Field(default=None, description="a whole number of pixels, or left out")
 
 
 class Annotation(BaseModel):
@@ -49,16 +50,7 @@ class Annotation(BaseModel):
         description="four finite numbers: left, top, width, height"
     )
     area: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="a finite number from 0")
-    iscrowd: bool = Field(default=False, description="0 or 1")
-
-
-class Result(BaseModel):
-    """A detection in COCO's result format."""
-
-    image_id: Id
-    category_id: Id
-    bbox: list[FiniteFloat] = Field(min_length=4, max_length=4)  # pycocotools takes no tuples
-    score: FiniteFloat
+    iscrowd: bool | None = Field(default=None, description="0 or 1")
 
 
 Entry = TypeVar("Entry", Category, Picture, Annotation)
@@ -87,7 +79,11 @@ def read_coco(file: Path) -> CocoSet:
     ).sort_values("coco_id", ignore_index=True)
     categories.insert(0, "label", range(len(categories)))
     pictures = pd.DataFrame(
-        [tuple(dict(entry).values()) for entry in entries(file, content, "images", Picture)], columns=PICTURES
+        [
+            (entry.id, entry.file_name, entry.width or 0, entry.height or 0)
+            for entry in entries(file, content, "images", Picture)
+        ],
+        columns=PICTURES,
     )
     boxes = pd.DataFrame([box_row(entry) for entry in entries(file, content, "annotations", Annotation)], columns=BOXES)
     for key, found_rows in (("categories", categories), ("images", pictures)):
@@ -112,7 +108,7 @@ def read_json(file: Path) -> Any:
         return json.loads(file.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{file} is missing; expected the instances of a dataset in COCO's format") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read as JSON: {' '.join(str(error).split())}") from None
 
 
@@ -136,7 +132,7 @@ def box_row(entry: Annotation) -> tuple[int, int, float, float, float, float, fl
     """With COCO's id of the category in the place of the label."""
     left, top, width, height = entry.bbox
     area = width * height if entry.area is None else entry.area  # of the outline if told: it decides small to large
-    return entry.image_id, entry.category_id, left, top, width, height, area, entry.iscrowd
+    return entry.image_id, entry.category_id, left, top, width, height, area, bool(entry.iscrowd)
 
 
 def check_known(file: Path, ids: "pd.Series[int]", known: "pd.Series[int]", what: str) -> None:
@@ -155,29 +151,3 @@ def same_categories(train: CocoSet, test: CocoSet, files: tuple[Path, Path]) -> 
             + "; give both the same list"
         )
     return train.categories
-
-
-def write_results(detections: pd.DataFrame, path: Path) -> None:
-    """COCO's result format, a line a detection; see `read_results`."""
-    lines = [
-        f'{{"image_id":{image},"category_id":{category},"bbox":[{left},{top},{width},{height}],"score":{score}}}'
-        for image, category, left, top, width, height, score in detections.itertuples(index=False)
-    ]
-    with atomic_write(path) as temporary:
-        temporary.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
-
-
-def read_results(path: Path, mending: str) -> list[dict[str, Any]]:
-    """Dicts of image_id, category_id (COCO's ids), bbox (left, top, width, height in pixels) and score (0 to 1).
-
-    Raises:
-        UserError: there is no such file, or it is damaged; the message ends with `mending`.
-    """
-    try:
-        return [dict(one) for one in TypeAdapter(list[Result]).validate_json(path.read_bytes())]
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{path} is not in COCO's result format: {place}: {first['msg']}; {mending}") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; {mending}") from None

@@ -3,6 +3,10 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class UserError(Exception):
@@ -12,6 +16,12 @@ class UserError(Exception):
 def on_a_line(text: object) -> str:
     """A message or a path as one line: the name of a file may hold the end of one."""
     return str(text).replace("\r", "\\r").replace("\n", "\\n")
+
+
+def first_problem(error: "ValidationError") -> str:
+    """Where pydantic first disagrees, and why."""
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc'])) or 'the whole'}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 def some(entries: Sequence[str], most: int = 5, between: str = ", ") -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from makd.aspects import asked_questions, p_yes_matrix
 from makd.class_student import without_aspects
 from makd.costs import flops, parameters
-from makd.errors import UserError
+from makd.errors import UserError, first_problem
 from makd.evidence import class_answer_means
 from makd.files import main_checkout, make_parent, whole_folder
 from makd.graph_formats import captured, write_onnx, write_pt2
@@ -134,9 +134,7 @@ def shipped_config(run: TrainedRun, *, aspects: bool) -> ShippedConfig:
     try:
         return config_of(run, aspects=aspects)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "config.json"
-        raise UserError(f"{run.folder} cannot be exported: {place}: {first['msg']}; run: dvc repro") from None
+        raise UserError(f"{run.folder} cannot be exported: {first_problem(error)}; run: dvc repro") from None
 
 
 def config_of(run: TrainedRun, *, aspects: bool) -> ShippedConfig:

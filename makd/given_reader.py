@@ -1,13 +1,12 @@
 """Given answers as they are read into the finished tables: block by block, like those of a store."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from makd.answer_reader import Rows, block_images
+from makd.answer_reader import BlockReader, Rows
 from makd.answers import Answers
 from makd.questions import question_id
 from makd.store_parts import Logits
@@ -28,7 +27,7 @@ class WithoutLogits(Answers):
         return np.isnan(self.given)
 
 
-class GivenReader:
+class GivenReader(BlockReader):
     """Given answers about some images, a block at a time, as `makd.answer_reader.AnswerReader` reads those of a store.
 
     Args:
@@ -45,15 +44,7 @@ class GivenReader:
         self.values = answers.to_numpy(dtype=np.float32)
         self.at = answers.index.get_indexer(images[answers.index.name])
 
-    def blocks(self) -> Iterator[tuple[slice, Answers]]:
-        """All images in their order: which of them, and their answers."""
-        step = block_images(len(self.question_ids))
-        for start in range(0, len(self.image_ids), step):
-            rows = slice(start, min(start + step, len(self.image_ids)))
-            yield rows, self.read(np.arange(rows.start, rows.stop))
-
     def read(self, rows: Rows) -> Answers:
-        """Of the images in these places of `image_ids`; -1 is an image of which nothing is known."""
         at = np.append(self.at, -1)[rows]
         p_yes = np.full((len(rows), len(self.question_ids)), np.nan, np.float32)
         p_yes[at >= 0] = self.values[at[at >= 0]]

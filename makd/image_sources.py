@@ -48,4 +48,5 @@ def files_of(source: str) -> Iterator[Path]:
 def images_below(folder: Path) -> Iterator[Path]:
     for place, subfolders, names in os.walk(folder):
         subfolders.sort()
-        yield from (Path(place) / name for name in sorted(names) if is_image(name))
+        files = (Path(place) / name for name in sorted(names) if is_image(name))
+        yield from (file for file in files if not file.is_fifo())  # which would be waited for

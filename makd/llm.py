@@ -13,7 +13,7 @@ from pydantic import AnyHttpUrl, BaseModel, Field, ValidationError
 from pydantic_core import from_json
 
 from makd.chat_completion import NoLogprobs, as_recording
-from makd.errors import UserError
+from makd.errors import UserError, first_problem
 from makd.files import atomic_write, cache_dir, write_json
 from makd.params import Block
 from makd.recordings import (
@@ -24,7 +24,6 @@ from makd.recordings import (
     Recording,
     Request,
     example_of,
-    first_problem,
     kept_path,
     one_line,
     read_recording,

@@ -25,8 +25,6 @@ def load_rgb(path: Path) -> Image.Image:
         UserError: the file cannot be opened; nothing is known about its content.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise UserError(f"{path} is no file")
         file = path.open("rb")
     except OSError as error:
         raise UserError(f"{path} cannot be opened: {error.strerror}") from None

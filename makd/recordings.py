@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
-from makd.errors import UserError
+from makd.errors import UserError, first_problem
 from makd.files import cache_dir, main_checkout, write_json
 
 EXAMPLE_ITEMS: dict[str, list[Any]] = {"string": ["..."], "integer": [2, 1, 3]}
@@ -113,11 +113,6 @@ def example_of(schema: dict[str, Any]) -> str:
     """A reply of lists as `schema` wants it, such as {"questions": ["..."]}."""
     lists = schema.get("properties", {}).items()
     return json.dumps({name: EXAMPLE_ITEMS.get(part.get("items", {}).get("type"), []) for name, part in lists})
-
-
-def first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    return f"{'.'.join(str(part) for part in problem['loc']) or 'the whole'}: {problem['msg']}"
 
 
 def one_line(text: str, n_chars: int) -> str:

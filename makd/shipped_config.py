@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from makd.errors import UserError
+from makd.errors import UserError, first_problem
 from makd.params import Distinct
 
 CONFIG = "config.json"
@@ -106,7 +106,4 @@ def read_config(folder: Path) -> ShippedConfig:
     except OSError as error:
         raise UserError(f"{path} cannot be opened ({error.strerror}); {MENDING}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        problem = f"{place}: {first['msg']}" if place else first["msg"]
-        raise UserError(f"{path} is no config of an exported student ({problem}); {MENDING}") from None
+        raise UserError(f"{path} is no config of an exported student ({first_problem(error)}); {MENDING}") from None

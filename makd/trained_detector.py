@@ -22,7 +22,7 @@ from torchvision.models.detection import FasterRCNN
 from makd.detection_recipe import DetectorName, DetectorRecipe
 from makd.detectors import build_plain
 from makd.devices import choose_device
-from makd.errors import UserError
+from makd.errors import UserError, first_problem
 from makd.pictures import to_rgb, upright
 
 MENDING = "give a folder that `train_detector` wrote, such as pipelines/detection/models/resnet18/makd/seed0"
@@ -81,8 +81,7 @@ def load_detector(folder: str | os.PathLike[str]) -> TrainedDetector:
         config = DetectorConfig.model_validate(json.loads(config_file.read_bytes()))
         weights = load_file(weights_file)
     except ValidationError as error:
-        place = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UserError(f"{config_file} is not that of a detector: {place} is missing or wrong; {MENDING}") from None
+        raise UserError(f"{config_file} is not that of a detector: {first_problem(error)}; {MENDING}") from None
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{folder} cannot be read: {' '.join(str(error).split())}; {MENDING}") from None
     recipe = config.params.train_detector

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from torch import nn
 
@@ -35,12 +35,6 @@ class RunConfig(BaseModel):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     params: dict[str, Any] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def check(self) -> "RunConfig":
-        if self.image_px > self.resize_px:
-            raise ValueError(f"image_px {self.image_px} is cut from resize_px {self.resize_px} and must not exceed it")
-        return self
 
 
 @dataclass(frozen=True)
@@ -77,8 +71,7 @@ def read_run_config(path: Path) -> RunConfig:
         if "train_detector" in path.read_text(encoding="utf-8"):
             raise UserError(f"{path} is that of a detector, which needs no export: docs/detection.md") from None
         keys = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
-        problem = f"{keys} missing or wrong" if keys else error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"{path} is not that of a run: {problem}; {MENDING}") from None
+        raise UserError(f"{path} is not that of a run: {keys or 'not a mapping'} missing or wrong; {MENDING}") from None
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); {MENDING}") from None
 

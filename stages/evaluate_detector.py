@@ -14,8 +14,8 @@ from pydantic import Field
 
 from makd.agreement import Agreement, agreement, question_auc, true_answers
 from makd.aspects import asked_questions, p_yes_matrix, question_columns
-from makd.coco import read_results
 from makd.coco_metrics import average_precision, category_counts, size_counts
+from makd.coco_results import read_results
 from makd.csv_tables import write_csv
 from makd.detection_figures import Results, ap_figure, detections_figure
 from makd.detection_recipe import DetectorName

@@ -20,15 +20,8 @@ from pydantic import AfterValidator, model_validator
 from makd.answer_owners import answers_to_use
 from makd.bird_scenes import BirdScenesParams, render_scenes
 from makd.coco import read_coco, same_categories
-from makd.detection_set import (
-    DetectionSet,
-    in_frames,
-    joined,
-    manifest_of,
-    shown_of,
-    without_degenerate,
-    write_set,
-)
+from makd.detection_preparation import in_frames, joined, manifest_of, shown_of, without_degenerate
+from makd.detection_set import DetectionSet, write_set
 from makd.errors import UserError, one_line_errors, some
 from makd.extraction_params import ExtractLogitsParams
 from makd.files import cache_dir, main_checkout, read_memo, write_json
@@ -132,8 +125,7 @@ def prepare_detection(
         if not there.any():
             raise UserError(
                 f"none of the {len(there)} pictures of the {split} split can be read in {root / part.images}; "
-                + ("mend" if params.dataset == "coco" else "bring back what belongs at")
-                + f" prepare_detection.{split if params.dataset == 'coco' else 'root'}"
+                f"mend prepare_detection.root, or .{split}"
             )
     rows = without_unreadable(rows)
     rows = in_frames(rows, read_frames(dict(zip(rows["image_id"], rows["path"], strict=True))))

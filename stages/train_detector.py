@@ -66,7 +66,7 @@ def train_detector(
 
     from makd.aspects import questions_in_use
     from makd.checkpoints import Checkpoint
-    from makd.coco import write_results
+    from makd.coco_results import write_results
     from makd.detection_pictures import boxed_pictures
     from makd.detection_results import detection_rows
     from makd.detection_set import read_set

@@ -5,11 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from makd.coco import read_coco, read_results, write_results
-from makd.detection_results import COLUMNS
+from makd.coco import read_coco
 from makd.errors import UserError
 
 CONTENT: dict[str, list[dict[str, Any]]] = {
@@ -39,6 +37,18 @@ def test_a_picture_need_not_tell_its_size_and_a_box_is_no_crowd_unless_it_says_s
     assert read_coco(written(tmp_path, "annotations", iscrowd=1)).boxes["crowd"].tolist() == [True]
 
 
+def test_null_is_not_told_and_a_category_may_be_a_number(tmp_path: Path) -> None:
+    assert read_coco(written(tmp_path, "annotations", iscrowd=None)).boxes["crowd"].tolist() == [False]
+    assert read_coco(written(tmp_path, "images", width=None, height=None)).pictures["width"].tolist() == [0]
+    assert read_coco(written(tmp_path, "categories", name=7)).categories["name"].tolist() == ["7"]
+
+
+def test_a_json_that_is_nested_without_end_is_named(tmp_path: Path) -> None:
+    (tmp_path / "set.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"set\.json cannot be read as JSON: maximum recursion depth"):
+        read_coco(tmp_path / "set.json")
+
+
 @pytest.mark.parametrize(
     ("key", "name", "value", "expected"),
     [
@@ -51,7 +61,7 @@ def test_a_picture_need_not_tell_its_size_and_a_box_is_no_crowd_unless_it_says_s
         ("images", "id", math.inf, "a whole number of 64 bits"),
         ("images", "id", 10**30, "a whole number of 64 bits"),
         ("images", "file_name", None, "the name of a file"),
-        ("images", "width", None, "a whole number of pixels, or left out"),
+        ("images", "width", -3, "a whole number of pixels, or left out"),
         ("categories", "name", None, "a text"),
     ],
 )
@@ -85,19 +95,3 @@ def test_an_empty_list_is_named(tmp_path: Path, key: str) -> None:
     (tmp_path / "set.json").write_text(json.dumps(CONTENT | {key: [], "annotations": []}))
     with pytest.raises(UserError, match=f"the list '{key}' is empty"):
         read_coco(tmp_path / "set.json")
-
-
-def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
-    write_results(pd.DataFrame([[7, 3, 1.5, 2.0, 3.0, 4.25, 0.5]], columns=COLUMNS), tmp_path / "found.json")
-    assert read_results(tmp_path / "found.json", "") == [
-        {"image_id": 7, "category_id": 3, "bbox": [1.5, 2.0, 3.0, 4.25], "score": 0.5}
-    ]
-
-
-@pytest.mark.parametrize(
-    "content", ["{}", "5", '[{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}]', "[{", '[{"bbox": [1]}]']
-)
-def test_results_that_are_none_are_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / "found.json").write_text(content)
-    with pytest.raises(UserError, match=r"found\.json is not in COCO's result format: .*; mend it$"):
-        read_results(tmp_path / "found.json", "mend it")

@@ -13,8 +13,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from makd.coco import read_results, write_results
 from makd.coco_metrics import MEASURES, average_precision, category_counts
+from makd.coco_results import read_results, write_results
 from makd.detection_results import COLUMNS
 from makd.detection_set import DetectionSet, read_set
 from tests.made_up_detection import CATEGORIES, TABLES, detection_params, prepare

@@ -42,6 +42,7 @@ def test_two_at_a_time_lose_no_answer_and_ask_none_twice(tmp_path: Path) -> None
         assert aspects.notna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_shares_at_one_time_lose_no_answer_ask_none_twice_and_change_no_byte(tmp_path: Path) -> None:
     project, cache = tmp_path / "project", tmp_path / "cache"
     make_project(project, 150)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,13 @@ def test_pictures_folders_and_patterns(photos: Path, sources: list[str], expecte
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(photos: Path) -> None:
     (photos / "x[1].png").touch()
     assert image_files(["photos/x[1].png"]) == [photos / "x[1].png"]
+
+
+def test_a_pipe_is_read_where_it_is_named_and_not_waited_for_in_a_folder(photos: Path) -> None:
+    before = image_files([photos])
+    os.mkfifo(photos / "pipe.png")
+    assert image_files([photos]) == before
+    assert image_files([photos / "pipe.png"]) == [photos / "pipe.png"]
 
 
 @pytest.mark.usefixtures("photos")

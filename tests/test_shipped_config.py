@@ -41,7 +41,7 @@ def write(folder: Path, config: dict[str, Any]) -> Path:
         (lambda config: config["pretrained_cfg"].update(crop_pct=0.86), r"crop_pct 0\.86 must be 32 / 37"),
         (lambda config: config["makd"].update(resize_px=10), "resize_px 10 must be at least 32"),
         (lambda config: config["makd"].update(resize_px=10**7), r"makd\.resize_px: .* less than"),
-        (lambda config: config.update(label_names=["a", "b", "a"]), "label_names: .* name each of them once"),
+        (lambda config: config.update(label_names=["a", "b", "a"]), "label_names: name each of them once"),
     ],
 )
 def test_a_wrong_config_is_named_in_one_line(shipped: Path, tmp_path: Path, change: Any, message: str) -> None:
@@ -56,7 +56,7 @@ def test_no_config_and_a_damaged_one_are_user_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.json cannot be opened \(No such file"):
         read_config(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match=r"config\.json is no config of an exported student \(Invalid JSON"):
+    with pytest.raises(UserError, match=r"config\.json is no config of an exported student \(the whole: Invalid JSON"):
         read_config(tmp_path)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from makd.coco import write_results
 from makd.coco_metrics import MEASURES
+from makd.coco_results import write_results
 from makd.detection_results import COLUMNS
 from makd.detection_set import read_set
 from makd.errors import UserError

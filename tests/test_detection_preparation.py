@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from makd.detection_set import DetectionSet, in_frames, manifest_of, without_degenerate
+from makd.detection_preparation import in_frames, manifest_of, without_degenerate
+from makd.detection_set import DetectionSet
 from makd.orientation import Frame
 
 PICTURES = pd.DataFrame({"split": "train", "coco_id": [7], "path": ["a.png"], "width": [100], "height": [50]})
