@@ -16,7 +16,7 @@ from makd.answerer import Answerer, Metered
 from makd.errors import UserError
 from makd.server import Server
 from makd.server_budget import Budget, Stopped
-from tests.fake_vlm_server import Fault, Manners
+from tests.fake_vlm_server import Fault, Manners, serving
 from tests.server_asking import MESSAGES, asking, expected, p_yes, pictures, server_block
 
 HONOUR: dict[str, Any] = {"logprob_token_ids": "honour"}
@@ -91,6 +91,19 @@ def test_a_server_that_is_not_fit_is_refused_with_what_to_change(
     ):
         answerer.self_test(pictures(2))
     assert "\n" not in str(caught.value)
+
+
+def test_a_field_that_was_refused_is_not_sent_with_the_next_questions(tmp_path: Path) -> None:
+    with serving(Manners(**HONOUR, penalties="reject")) as fake:
+        server = Server(server_block(fake.url), 8, tmp_path)
+        server.answerer(MESSAGES[:2]).self_test(pictures(2))
+        assert "repetition_penalty" in fake.asked[0]
+        before = len(fake.asked)
+        following = server.answerer(MESSAGES[2:])
+        following.score([following.reader.inputs(picture) for picture in pictures(2)])
+        server.session.close()
+    assert len(fake.asked) > before
+    assert not any("repetition_penalty" in body for body in fake.asked[before:])
 
 
 def test_penalties_may_be_trusted(tmp_path: Path) -> None:
